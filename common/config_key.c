@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: MIT
+ * The table, and what can be done with one row of it. Defaults stand in the table as text and are read the
+ * way a user's text is read: a default that its own key would refuse stops the program at once, in every
+ * test. */
+#include "common/config_key.h"
+
+#include "common/panic.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { DAY_MS = 86400000 };
+
+static const char *const balance_words[] = {"round-robin", NULL};
+static const char *const failure_words[] = {"non-200", "non-2xx", "5xx", NULL};
+static const char *const methods_words[] = {"all", "idempotent", NULL};
+static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
+static const char *const format_words[] = {"logfmt", "json", NULL};
+
+/* Words are set as unsigned: every enum of struct config must be stored like one. */
+_Static_assert(sizeof(enum config_balance) == sizeof(unsigned) &&
+                   sizeof(enum config_failure) == sizeof(unsigned) &&
+                   sizeof(enum config_methods) == sizeof(unsigned) &&
+                   sizeof(enum config_log_level) == sizeof(unsigned) &&
+                   sizeof(enum config_log_format) == sizeof(unsigned),
+               "an enum of struct config is not an unsigned");
+
+#define NUMBER_IN(type, field, fallback_, min_, max_)                                                        \
+    .kind = CONFIG_KIND_NUMBER, .fallback = (fallback_), .min = (min_), .max = (max_),                       \
+    .offset = offsetof(struct type, field), .bytes = sizeof(((struct type *)0)->field)
+#define NUMBER(field, fallback_, min_, max_) .path = #field, NUMBER_IN(config, field, fallback_, min_, max_)
+#define WORD(field, fallback_, words_)                                                                       \
+    .path = #field, .kind = CONFIG_KIND_WORD, .fallback = (fallback_), .words = (words_),                    \
+    .offset = offsetof(struct config, field)
+
+/* clang-format off */
+static const struct config_key keys[] = {
+    {.path = "listen", .kind = CONFIG_KIND_ADDRESS, .fallback = ":80", .offset = offsetof(struct config, listen)},
+    {NUMBER(workers, "256", 1, 4096)},
+    {NUMBER(drain_ms, "10000", 0, 3600000)},
+    {.path = "admin.listen", .kind = CONFIG_KIND_ADDRESS_OR_OFF, .fallback = "127.0.0.1:8081",
+     .offset = offsetof(struct config, admin.listen), .flag_offset = offsetof(struct config, admin.enabled)},
+    {.path = "admin.token_file", .kind = CONFIG_KIND_FILE, .offset = offsetof(struct config, admin.token_file)},
+    {.path = "backends", .kind = CONFIG_KIND_BACKENDS},
+    {.path = "backends[].name", .kind = CONFIG_KIND_NAME, .offset = offsetof(struct config_backend, name)},
+    {.path = "backends[].url", .kind = CONFIG_KIND_URL},
+    {.path = "backends[].weight", NUMBER_IN(config_backend, weight, "1", 1, 256)},
+    {WORD(balance, "round-robin", balance_words)},
+    {WORD(health.failure, "non-200", failure_words)},
+    {NUMBER(health.eject_after, "10", 0, 1000000)},
+    {NUMBER(retry.attempts, "0", 0, CONFIG_BACKENDS_MAX)},
+    {WORD(retry.methods, "all", methods_words)},
+    {NUMBER(retry.hold_bytes, "262144", 0, UINT32_C(64) << 20)},
+    {NUMBER(retry.hold_ms, "500", 0, 60000)},
+    {NUMBER(timeouts.connect_ms, "1000", 1, DAY_MS)},
+    {NUMBER(timeouts.response_ms, "30000", 1, DAY_MS)},
+    {NUMBER(timeouts.request_ms, "60000", 1, DAY_MS)},
+    {NUMBER(timeouts.client_header_ms, "10000", 1, DAY_MS)},
+    {NUMBER(timeouts.client_body_ms, "30000", 1, DAY_MS)},
+    {NUMBER(timeouts.client_idle_ms, "60000", 1, DAY_MS)},
+    {NUMBER(timeouts.client_write_ms, "30000", 1, DAY_MS)},
+    {NUMBER(limits.header_bytes, "32768", 1024, 65536)},
+    {NUMBER(limits.body_bytes, "16777216", 0, UINT64_C(1) << 40)},
+    {NUMBER(limits.connections, "16384", 1, 1000000)},
+    {WORD(log_level, "info", level_words)},
+    {WORD(log_format, "logfmt", format_words)},
+};
+/* clang-format on */
+
+enum { KEY_COUNT = sizeof(keys) / sizeof(keys[0]) };
+
+static const char backend_prefix[] = "backends[].";
+
+const struct config_key *config_keys(size_t *count_)
+{
+    *count_ = KEY_COUNT;
+    return keys;
+}
+
+const struct config_key *config_key_find(const char *path)
+{
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        if (strcmp(keys[i].path, path) == 0)
+            return &keys[i];
+    }
+    return NULL;
+}
+
+size_t config_key_children(const char *prefix, struct slice children_[static CONFIG_CHILDREN_MAX])
+{
+    size_t count = 0, length = strlen(prefix);
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        const char *name = keys[i].path;
+        if (length > 0) {
+            if (strncmp(name, prefix, length) != 0 || name[length] != '.')
+                continue;
+            name += length + 1;
+        }
+        struct slice child = {.at = name, .length = strcspn(name, ".[")};
+        if (count > 0 && slice_equal(child, children_[count - 1]))
+            continue;
+        MUST(count < CONFIG_CHILDREN_MAX);
+        children_[count++] = child;
+    }
+    return count;
+}
+
+/* Writes the words of KEY, "a", "b" or "c", into TEXT of SIZE bytes. */
+static void list_words(const struct config_key *key, char *text, size_t size)
+{
+    size_t used = 0;
+    for (size_t i = 0; key->words[i] != NULL; i++) {
+        const char *before = i == 0 ? "" : key->words[i + 1] == NULL ? " or " : ", ";
+        int n = snprintf(text + used, size - used, "%s\"%s\"", before, key->words[i]);
+        MUST(n > 0 && used + (size_t)n < size);
+        used += (size_t)n;
+    }
+}
+
+void config_key_expected(const struct config_key *key, char expected_[static CONFIG_EXPECTED_BYTES])
+{
+    int used = snprintf(expected_, CONFIG_EXPECTED_BYTES, "expected ");
+    char *text = expected_ + used;
+    size_t size = (size_t)(CONFIG_EXPECTED_BYTES - used);
+    switch (key->kind) {
+    case CONFIG_KIND_NUMBER:
+        snprintf(text, size, "a whole number from %" PRIu64 " to %" PRIu64, key->min, key->max);
+        break;
+    case CONFIG_KIND_WORD:
+        list_words(key, text, size);
+        break;
+    case CONFIG_KIND_ADDRESS:
+        snprintf(text, size, "ADDR:PORT, [IPv6]:PORT or :PORT");
+        break;
+    case CONFIG_KIND_ADDRESS_OR_OFF:
+        snprintf(text, size, "ADDR:PORT, [IPv6]:PORT or :PORT, or \"off\"");
+        break;
+    case CONFIG_KIND_FILE:
+        snprintf(text, size, "a file name or null");
+        break;
+    case CONFIG_KIND_NAME:
+        snprintf(text, size, "1 to %d letters, digits, '-', '_' and '.'", CONFIG_NAME_BYTES - 1);
+        break;
+    case CONFIG_KIND_URL:
+        snprintf(text, size, "http://host[:port] or host:port");
+        break;
+    case CONFIG_KIND_BACKENDS:
+        snprintf(text, size, "an array of 1 to %d objects", CONFIG_BACKENDS_MAX);
+        break;
+    }
+}
+
+static bool set_number(const struct config_key *key, void *field, const char *text)
+{
+    uint64_t wide;
+    if (!config_parse_number(text, key->min, key->max, &wide))
+        return false;
+    uint32_t narrow = (uint32_t)wide;
+    memcpy(field, key->bytes == sizeof(narrow) ? (const void *)&narrow : (const void *)&wide, key->bytes);
+    return true;
+}
+
+static bool set_word(const struct config_key *key, void *field, const char *text)
+{
+    for (unsigned i = 0; key->words[i] != NULL; i++) {
+        if (strcmp(key->words[i], text) == 0) {
+            memcpy(field, &i, sizeof(i));
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool set_file(char *field, const char *text)
+{
+    size_t length = strlen(text);
+    if (length == 0 || length >= CONFIG_PATH_BYTES)
+        return false;
+    memcpy(field, text, length + 1);
+    return true;
+}
+
+static bool set_address_or_off(const struct config_key *key, char *base, const char *text, const char **why_)
+{
+    void *address = base + key->offset;
+    bool *enabled = (bool *)(base + key->flag_offset);
+    *enabled = strcmp(text, "off") != 0;
+    return !*enabled || config_parse_address(text, address, why_);
+}
+
+/* Sets KEY's field in BASE from TEXT. False when it is not fit; *WHY_ is set only where more can be said than
+ * what KEY takes in general. */
+static bool set_field(const struct config_key *key, char *base, const char *text, const char **why_)
+{
+    void *field = base + key->offset;
+    switch (key->kind) {
+    case CONFIG_KIND_NUMBER:
+        return set_number(key, field, text);
+    case CONFIG_KIND_WORD:
+        return set_word(key, field, text);
+    case CONFIG_KIND_ADDRESS:
+        return config_parse_address(text, field, why_);
+    case CONFIG_KIND_ADDRESS_OR_OFF:
+        return set_address_or_off(key, base, text, why_);
+    case CONFIG_KIND_FILE:
+        return set_file(field, text);
+    case CONFIG_KIND_NAME:
+        return config_parse_name(text, field, why_);
+    case CONFIG_KIND_URL:
+        return config_parse_backend_url(text, field, why_);
+    case CONFIG_KIND_BACKENDS:
+        break;
+    }
+    return false;
+}
+
+bool config_key_set(const struct config_key *key, void *base, const char *text,
+                    char expected_[static CONFIG_EXPECTED_BYTES])
+{
+    const char *why = NULL;
+    if (text == NULL && key->kind == CONFIG_KIND_FILE) {
+        *((char *)base + key->offset) = '\0';
+        return true;
+    }
+    if (text != NULL && set_field(key, base, text, &why))
+        return true;
+    config_key_expected(key, expected_);
+    if (why != NULL)
+        snprintf(expected_, CONFIG_EXPECTED_BYTES, "%s%s", why,
+                 key->kind == CONFIG_KIND_ADDRESS_OR_OFF ? ", or \"off\"" : "");
+    return false;
+}
+
+/* Sets every key that is a field of BASE to its default. */
+static void set_defaults(void *base, bool of_backend)
+{
+    char expected[CONFIG_EXPECTED_BYTES];
+    for (size_t i = 0; i < KEY_COUNT; i++) {
+        bool backend_key = strncmp(keys[i].path, backend_prefix, sizeof(backend_prefix) - 1) == 0;
+        if (backend_key == of_backend && keys[i].fallback != NULL)
+            MUST(config_key_set(&keys[i], base, keys[i].fallback, expected));
+    }
+}
+
+void config_defaults(struct config *c)
+{
+    *c = (struct config){.backend_count = 0};
+    set_defaults(c, false);
+}
+
+void config_backend_defaults(struct config_backend *b)
+{
+    *b = (struct config_backend){.weight = 0};
+    set_defaults(b, true);
+}
+
+bool config_append_backend(struct config *c, struct config_backend *b)
+{
+    MUST(c->backend_count < CONFIG_BACKENDS_MAX);
+    if (b->name[0] == '\0')
+        snprintf(b->name, sizeof(b->name), "backend%zu", c->backend_count + 1);
+    for (size_t i = 0; i < c->backend_count; i++) {
+        if (strcmp(c->backends[i].name, b->name) == 0)
+            return false;
+    }
+    c->backends[c->backend_count++] = *b;
+    return true;
+}

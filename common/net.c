@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * A connect with a deadline needs a non-blocking socket for its three steps (connect, poll, SO_ERROR);
+ * afterwards the socket blocks again, as everything else in the program expects. */
+#include "common/net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+socklen_t net_address_length(const union net_address *a)
+{
+    return a->base.sa_family == AF_INET6 ? sizeof a->in6 : sizeof a->in;
+}
+
+void net_format_ip(const union net_address *a, char text[static NET_TEXT_BYTES])
+{
+    text[0] = '\0';
+    if (a->base.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a->in.sin_addr, text, NET_TEXT_BYTES);
+    } else if (a->base.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
+        inet_ntop(AF_INET, &a->in6.sin6_addr.s6_addr[12], text, NET_TEXT_BYTES);
+    } else if (a->base.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &a->in6.sin6_addr, text, NET_TEXT_BYTES);
+    }
+}
+
+void net_format(const union net_address *a, char text[static NET_TEXT_BYTES])
+{
+    char ip[NET_TEXT_BYTES];
+    net_format_ip(a, ip);
+    unsigned port = ntohs(a->base.sa_family == AF_INET6 ? a->in6.sin6_port : a->in.sin_port);
+    if (strchr(ip, ':') != NULL) {
+        snprintf(text, NET_TEXT_BYTES, "[%.*s]:%u", INET6_ADDRSTRLEN, ip, port);
+    } else {
+        snprintf(text, NET_TEXT_BYTES, "%.*s:%u", INET6_ADDRSTRLEN, ip, port);
+    }
+}
+
+const char *net_resolve(const struct config_address *address, struct net_addresses *addresses_)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo *found = NULL;
+    char port[8];
+    snprintf(port, sizeof port, "%u", address->port);
+    int failed = getaddrinfo(address->host, port, &hints, &found);
+    if (failed != 0) {
+        return failed == EAI_SYSTEM ? strerror(errno) : gai_strerror(failed);
+    }
+    addresses_->count = 0;
+    for (struct addrinfo *i = found; i != NULL && addresses_->count < NET_ADDRESSES_MAX; i = i->ai_next) {
+        if (i->ai_addrlen <= sizeof addresses_->list[0] &&
+            (i->ai_family == AF_INET || i->ai_family == AF_INET6)) {
+            memcpy(&addresses_->list[addresses_->count++], i->ai_addr, i->ai_addrlen);
+        }
+    }
+    freeaddrinfo(found);
+    return addresses_->count > 0 ? NULL : "the name has no IPv4 or IPv6 address";
+}
+
+/* Opens, binds and listens on one address. A failure closes the socket and keeps errno. */
+static int listen_on(const union net_address *a, bool dual, int backlog, const char **why_)
+{
+    int fd = socket(a->base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1) {
+        *why_ = "socket";
+        return -1;
+    }
+    int on = 1;
+    int v6only = dual ? 0 : 1;
+    *why_ = "setsockopt";
+    int failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (failed == 0 && a->base.sa_family == AF_INET6) {
+        failed = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
+    }
+    if (failed == 0) {
+        *why_ = "bind";
+        failed = bind(fd, &a->base, net_address_length(a));
+    }
+    if (failed == 0) {
+        *why_ = "listen";
+        failed = listen(fd, backlog);
+    }
+    if (failed != 0) {
+        int kept = errno;
+        close(fd);
+        errno = kept;
+        return -1;
+    }
+    return fd;
+}
+
+int net_listen(const struct config_address *address, int backlog, const char **why_)
+{
+    if (address->host[0] != '\0') {
+        struct net_addresses found;
+        const char *why = net_resolve(address, &found);
+        if (why != NULL) {
+            *why_ = why;
+            errno = EADDRNOTAVAIL;
+            return -1;
+        }
+        return listen_on(&found.list[0], false, backlog, why_);
+    }
+    union net_address any6 = {.in6 = {.sin6_family = AF_INET6, .sin6_port = htons(address->port)}};
+    int fd = listen_on(&any6, true, backlog, why_);
+    if (fd == -1 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+        union net_address any4 = {.in = {.sin_family = AF_INET, .sin_port = htons(address->port)}};
+        fd = listen_on(&any4, false, backlog, why_);
+    }
+    return fd;
+}
+
+/* Waits until the connect under way on FD has ended; 0, or the errno value of its failure. */
+static int await_connect(int fd, mono_ns deadline)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLOUT};
+    int ready = -1;
+    while (ready <= 0) {
+        ready = poll(&wait, 1, deadline_poll_ms(deadline, clock_mono()));
+        if (ready == 0 && clock_mono() >= deadline) {
+            return ETIMEDOUT;
+        }
+        if (ready == -1 && errno != EINTR) {
+            return errno;
+        }
+    }
+    int failure = 0;
+    socklen_t size = sizeof failure;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == -1) {
+        return errno;
+    }
+    return failure;
+}
+
+int net_connect(const union net_address *a, mono_ns deadline)
+{
+    int fd = socket(a->base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1) {
+        return -1;
+    }
+    int on = 1;
+    int failure = 0;
+    if (connect(fd, &a->base, net_address_length(a)) == -1) {
+        failure = errno == EINPROGRESS ? await_connect(fd, deadline) : errno;
+    }
+    if (failure == 0 &&
+        (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == -1 || fcntl(fd, F_SETFL, 0) == -1)) {
+        failure = errno;
+    }
+    if (failure != 0) {
+        close(fd);
+        errno = failure;
+        return -1;
+    }
+    return fd;
+}
+
+/* Steps IOV over SENT bytes that are gone; returns how many pieces are left. */
+static int advance(struct iovec **iov, int count, size_t sent)
+{
+    while (count > 0 && sent >= (*iov)->iov_len) {
+        sent -= (*iov)->iov_len;
+        (*iov)->iov_len = 0;
+        (*iov)++;
+        count--;
+    }
+    if (count > 0) {
+        (*iov)->iov_base = (char *)(*iov)->iov_base + sent;
+        (*iov)->iov_len -= sent;
+    }
+    return count;
+}
+
+int net_send_all(int fd, struct iovec *iov, int count, int flags)
+{
+    count = advance(&iov, count, 0);
+    while (count > 0) {
+        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
+        ssize_t sent = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+        if (sent == -1 && errno != EINTR) {
+            return errno;
+        }
+        count = advance(&iov, count, sent == -1 ? 0 : (size_t)sent);
+    }
+    return 0;
+}
+
+int net_send_file(int fd, int file, uint64_t length)
+{
+    off_t at = 0;
+    while ((uint64_t)at < length) {
+        ssize_t sent = sendfile(fd, file, &at, (size_t)(length - (uint64_t)at));
+        if (sent == 0) {
+            return EIO; /* the file is shorter than it was made */
+        }
+        if (sent == -1 && errno != EINTR) {
+            return errno;
+        }
+    }
+    return 0;
+}
+
+ssize_t net_recv(int fd, char *bytes, size_t room, int flags)
+{
+    ssize_t got;
+    do {
+        got = recv(fd, bytes, room, flags);
+    } while (got == -1 && errno == EINTR);
+    return got;
+}
+
+uint16_t net_local_port(int fd)
+{
+    union net_address a;
+    socklen_t size = sizeof a;
+    if (getsockname(fd, &a.base, &size) == -1) {
+        return 0;
+    }
+    return ntohs(a.base.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
+}

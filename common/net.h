@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Sockets: listen, connect with a deadline, addresses as text. Returns errno values, never logs. */
+#ifndef HOLDFAST_COMMON_NET_H
+#define HOLDFAST_COMMON_NET_H
+
+#include "common/clock.h"
+#include "common/compiler.h"
+#include "common/config.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* An IPv4 or IPv6 address with a port. */
+union net_address {
+    struct sockaddr base;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+};
+
+enum {
+    NET_ADDRESSES_MAX = 16,                    /* addresses of one name that are used */
+    NET_TEXT_BYTES = INET6_ADDRSTRLEN + 8 + 3, /* "[address]:port" and the final NUL */
+};
+
+struct net_addresses {
+    uint32_t count;
+    union net_address list[NET_ADDRESSES_MAX];
+};
+
+/* Length of A for the socket calls. */
+socklen_t net_address_length(const union net_address *a);
+
+/* Writes A's IP address without port; an IPv4-mapped IPv6 address is written as IPv4. */
+void net_format_ip(const union net_address *a, char text[static NET_TEXT_BYTES]);
+
+/* Writes A as "address:port" or "[address]:port". */
+void net_format(const union net_address *a, char text[static NET_TEXT_BYTES]);
+
+/* Resolves ADDRESS (getaddrinfo(3): blocks for as long as the resolver does) into *ADDRESSES_, in the
+ * resolver's order. Returns NULL, or a static text that says why not. */
+must_check const char *net_resolve(const struct config_address *address, struct net_addresses *addresses_);
+
+/* Opens a TCP socket, binds it to ADDRESS (a host "" is [::] that takes IPv4 too, or 0.0.0.0 where there is
+ * no IPv6) and listens with BACKLOG. Returns the descriptor (close-on-exec, non-blocking so that accept never
+ * hangs), or -1 with errno set and *WHY_ a static text. */
+must_check int net_listen(const struct config_address *address, int backlog, const char **why_);
+
+/* Connects to A, waiting until DEADLINE at most. Returns a blocking, close-on-exec socket with TCP_NODELAY,
+ * or -1 with errno set (ETIMEDOUT when the deadline passed). */
+must_check int net_connect(const union net_address *a, mono_ns deadline);
+
+/* Sends all bytes of the COUNT pieces at IOV, which are changed on the way. FLAGS are those of sendmsg(2);
+ * MSG_NOSIGNAL is added. Returns 0, or an errno value, with IOV then standing at the first byte that was not
+ * sent (EAGAIN with MSG_DONTWAIT means: the rest would have to wait). */
+must_check int net_send_all(int fd, struct iovec *iov, int count, int flags);
+
+/* Sends LENGTH bytes of FILE, from its start, to the socket FD (sendfile(2)). Returns 0 or an errno value. */
+must_check int net_send_file(int fd, int file, uint64_t length);
+
+/* Reads once into ROOM bytes at BYTES; FLAGS are those of recv(2). Like recv(2), but not interrupted by
+ * signals. */
+ssize_t net_recv(int fd, char *bytes, size_t room, int flags);
+
+/* The port that FD is bound to, or 0 on failure. */
+uint16_t net_local_port(int fd);
+
+#endif

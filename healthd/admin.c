@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ * Routing of admin requests. One table names every path and what may be done there. A request passes, in this
+ * order: the token, the path, the method, the query; the first that does not fit answers. Errors are JSON in
+ * one form,
+ * {"error": name for programs, "reason": sentence for people}, with a list of what would have been right
+ * where there is one. What the client sent is never echoed. */
+#include "healthd/admin.h"
+
+#include "common/log.h"
+#include "healthd/json_text.h"
+
+#include <jansson.h>
+#include <string.h>
+
+/* What may be done at a path. */
+struct route {
+    const char *path;
+    const char *allow; /* "GET, HEAD" or "POST" */
+    bool open;         /* no token is asked for: for load balancers and orchestrators */
+    void (*answer)(const struct admin_context *context, struct slice query, struct admin_response *response_);
+};
+
+/* Makes *RESPONSE_ one of STATUS with BODY, JSON text. BODY NULL stands for no memory. */
+static void respond_text(int status, char *body, struct admin_response *response_)
+{
+    *response_ = (struct admin_response){
+        .status = body == NULL ? 503 : status,
+        .content_type = "application/json",
+        .body = body,
+        .body_bytes = body == NULL ? 0 : strlen(body),
+    };
+}
+
+/* The same with a JSON value, which is freed. */
+static void respond(int status, json_t *root, struct admin_response *response_)
+{
+    respond_text(status, json_text(root), response_);
+}
+
+void admin_refuse(int status, const char *name, const char *reason, struct admin_response *response_)
+{
+    respond(status, json_pack("{s:s, s:s}", "error", name, "reason", reason), response_);
+}
+
+/* The value of the hex digit C, or -1. */
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Undoes percent-encoding (RFC 3986, 2.1): writes what fits of TEXT into the ROOM bytes at PLAIN and its
+ * whole length, which may be more than ROOM, to *LENGTH_. False when a '%' is not followed by two hex digits.
+ */
+static bool percent_decode(struct slice text, char *plain, size_t room, size_t *length_)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        char c = text.at[i];
+        if (c == '%') {
+            int high = i + 2 < text.length ? hex_value(text.at[i + 1]) : -1;
+            int low = i + 2 < text.length ? hex_value(text.at[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return false;
+            }
+            c = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (length < room) {
+            plain[length] = c;
+        }
+        length++;
+    }
+    *length_ = length;
+    return true;
+}
+
+/* Cuts TEXT at the first SEPARATOR: what stands before it is returned, *REST_ is what stands behind it, empty
+ * when there is none. */
+static struct slice cut(struct slice text, char separator, struct slice *rest_)
+{
+    const char *found = text.length == 0 ? NULL : memchr(text.at, separator, text.length);
+    if (found == NULL) {
+        *rest_ = (struct slice){0};
+        return text;
+    }
+    size_t before = (size_t)(found - text.at);
+    *rest_ = (struct slice){.at = found + 1, .length = text.length - before - 1};
+    return (struct slice){.at = text.at, .length = before};
+}
+
+/* 404, naming the backends that there are. */
+static void refuse_backend(const struct config *config, struct admin_response *response_)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < config->backend_count; i++) {
+        if (json_array_append_new(names, json_string(config->backends[i].name)) != 0) {
+            json_decref(names);
+            names = NULL;
+            break;
+        }
+    }
+    json_t *root = json_pack("{s:s, s:s, s:o}", "error", "unknown_backend", "reason",
+                             "no backend has this name", "known_backends", names);
+    respond(404, root, response_);
+}
+
+/* The backend called NAME, still percent-encoded, as *BACKEND_. False with *RESPONSE_ made when there is
+ * none. */
+static bool find_backend(const struct config *config, struct slice name, uint32_t *backend_,
+                         struct admin_response *response_)
+{
+    char plain[CONFIG_NAME_BYTES];
+    size_t length;
+    if (!percent_decode(name, plain, sizeof plain, &length)) {
+        admin_refuse(400, "bad_escape", "a % in the query is not followed by two hex digits", response_);
+        return false;
+    }
+    for (uint32_t i = 0; i < config->backend_count && length < sizeof plain; i++) {
+        if (slice_equal((struct slice){.at = plain, .length = length}, slice_of(config->backends[i].name))) {
+            *backend_ = i;
+            return true;
+        }
+    }
+    refuse_backend(config, response_);
+    return false;
+}
+
+/* Whether KEY, still percent-encoded, is "backend". */
+static bool is_backend_key(struct slice key)
+{
+    char plain[sizeof "backend" - 1];
+    size_t length;
+    return percent_decode(key, plain, sizeof plain, &length) && length == sizeof plain &&
+           memcmp(plain, "backend", length) == 0;
+}
+
+/* Reads the query of a reset: *ONE_ tells whether it names a backend, *BACKEND_ which. A misspelt key is
+ * refused, for to ignore it would reset everything. False with *RESPONSE_ made when it is not understood. */
+static bool read_reset_query(const struct config *config, struct slice query, bool *one_, uint32_t *backend_,
+                             struct admin_response *response_)
+{
+    *one_ = false;
+    while (query.length > 0) {
+        struct slice value;
+        struct slice key = cut(cut(query, '&', &query), '=', &value);
+        if (key.length == 0 && value.length == 0) {
+            continue;
+        }
+        if (!is_backend_key(key)) {
+            admin_refuse(400, "unknown_key", "the query may hold backend=NAME and nothing else", response_);
+            return false;
+        }
+        if (*one_) {
+            admin_refuse(400, "repeated_key", "backend may be given once; leave it out to reset all",
+                         response_);
+            return false;
+        }
+        if (!find_backend(config, value, backend_, response_)) {
+            return false;
+        }
+        *one_ = true;
+    }
+    return true;
+}
+
+static void answer_stats(const struct admin_context *context, struct slice query,
+                         struct admin_response *response_)
+{
+    (void)query;
+    respond_text(200, stats_json(context), response_);
+}
+
+static void answer_reset(const struct admin_context *context, struct slice query,
+                         struct admin_response *response_)
+{
+    bool one;
+    uint32_t backend = 0;
+    if (!read_reset_query(context->config, query, &one, &backend, response_)) {
+        return;
+    }
+    if (one) {
+        ledger_reset(context->ledger, backend);
+    } else {
+        for (uint32_t i = 0; i < ledger_count(context->ledger); i++) {
+            ledger_reset(context->ledger, i);
+        }
+        traffic_reset(context->traffic);
+    }
+    struct slice name = one ? slice_of(context->config->backends[backend].name) : SLICE("all");
+    plog_pairs(CONFIG_LOG_INFO, "counts reset by an admin request",
+               (const struct plog_pair[]){{.key = "backend", .value = name}, {.key = NULL}});
+    answer_stats(context, query, response_);
+}
+
+static void answer_healthz(const struct admin_context *context, struct slice query,
+                           struct admin_response *response_)
+{
+    (void)context;
+    (void)query;
+    respond(200, json_pack("{s:s}", "status", "ok"), response_);
+}
+
+static void answer_readyz(const struct admin_context *context, struct slice query,
+                          struct admin_response *response_)
+{
+    (void)query;
+    struct admin_gauges gauges = {0};
+    context->gauges(context->owner, &gauges);
+    respond(gauges.ready ? 200 : 503, json_pack("{s:s}", "status", gauges.ready ? "ready" : "draining"),
+            response_);
+}
+
+static const struct route routes[] = {
+    {.path = "/admin/stats", .allow = "GET, HEAD", .answer = answer_stats},
+    {.path = "/admin/reset", .allow = "POST", .answer = answer_reset},
+    {.path = "/admin/healthz", .allow = "GET, HEAD", .open = true, .answer = answer_healthz},
+    {.path = "/admin/readyz", .allow = "GET, HEAD", .open = true, .answer = answer_readyz},
+};
+
+enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+static const struct route *find_route(struct slice path)
+{
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (slice_equal(path, slice_of(routes[i].path))) {
+            return &routes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Whether METHOD stands in ALLOW. Methods are case-sensitive (RFC 9110, 9.1). */
+static bool is_allowed(const char *allow, struct slice method)
+{
+    if (strcmp(allow, "POST") == 0) {
+        return slice_equal(method, SLICE("POST"));
+    }
+    return slice_equal(method, SLICE("GET")) || slice_equal(method, SLICE("HEAD"));
+}
+
+/* Whether GIVEN is EXPECTED. Looks at every byte of GIVEN whatever it holds, so that the time it takes tells
+ * nobody how much of a guess was right; volatile keeps the compiler from leaving the loop early. */
+static bool token_equal(struct slice given, const char *expected)
+{
+    size_t expected_bytes = strlen(expected);
+    volatile size_t difference = given.length ^ expected_bytes;
+    for (size_t i = 0; i < given.length; i++) {
+        size_t at = i < expected_bytes ? i : 0;
+        difference = difference | (size_t)(unsigned char)(given.at[i] ^ expected[at]);
+    }
+    return difference == 0 && expected_bytes > 0;
+}
+
+/* Checks the token (RFC 6750, 2.1). False with *RESPONSE_ made when it is missing or wrong. */
+static bool is_authorized(const char *token, struct slice authorization, struct admin_response *response_)
+{
+    struct slice given;
+    struct slice scheme = cut(authorization, ' ', &given);
+    while (given.length > 0 && given.at[0] == ' ') {
+        given = (struct slice){.at = given.at + 1, .length = given.length - 1};
+    }
+    if (!slice_equal_nocase(scheme, SLICE("Bearer")) || given.length == 0) {
+        admin_refuse(401, "token_missing", "send the admin token as \"Authorization: Bearer TOKEN\"",
+                     response_);
+        response_->www_authenticate = "Bearer realm=\"holdfast\"";
+        return false;
+    }
+    if (!token_equal(given, token)) {
+        admin_refuse(401, "token_wrong", "this is not the admin token", response_);
+        response_->www_authenticate = "Bearer realm=\"holdfast\", error=\"invalid_token\"";
+        return false;
+    }
+    return true;
+}
+
+/* 404, naming the paths that there are. */
+static void refuse_path(struct admin_response *response_)
+{
+    json_t *paths = json_array();
+    for (size_t i = 0; i < ROUTES; i++) {
+        if (json_array_append_new(paths, json_string(routes[i].path)) != 0) {
+            json_decref(paths);
+            paths = NULL;
+            break;
+        }
+    }
+    json_t *root = json_pack("{s:s, s:s, s:o}", "error", "unknown_path", "reason",
+                             "there is nothing at this path", "known_paths", paths);
+    respond(404, root, response_);
+}
+
+void admin_answer(const struct admin_context *context, const struct admin_request *request,
+                  struct admin_response *response_)
+{
+    struct slice query;
+    struct slice path = cut(request->target, '?', &query);
+    const struct route *route = find_route(path);
+    bool open = context->token == NULL || (route != NULL && route->open);
+    if (!open && !is_authorized(context->token, request->authorization, response_)) {
+        return;
+    }
+    if (route == NULL) {
+        refuse_path(response_);
+        return;
+    }
+    if (!is_allowed(route->allow, request->method)) {
+        admin_refuse(405, "method_not_allowed", "this path does not take that method; see Allow", response_);
+        response_->allow = route->allow;
+        return;
+    }
+    route->answer(context, query, response_);
+}

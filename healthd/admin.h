@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ * The admin endpoint's answers: from a request's method, target and Authorization to a status and a JSON
+ * body. Pure but for the ledger and traffic that it reads and resets; admin_server.h has the sockets and the
+ * thread. */
+#ifndef HOLDFAST_HEALTHD_ADMIN_H
+#define HOLDFAST_HEALTHD_ADMIN_H
+
+#include "common/config.h"
+#include "common/slice.h"
+#include "healthd/ledger.h"
+#include "healthd/traffic.h"
+
+/* What only the storey above knows; filled by a callback so that nothing here calls upward. */
+struct admin_gauges {
+    uint64_t connections_active;   /* open client connections that are within a request */
+    uint64_t connections_idle;     /* open, between requests */
+    uint64_t connections_accepted; /* since start */
+    uint32_t workers_total, workers_busy;
+    bool ready; /* false while draining */
+};
+
+struct admin_context {
+    const struct config *config;
+    struct ledger *ledger;
+    struct traffic *traffic;
+    void (*gauges)(void *owner, struct admin_gauges *gauges_); /* called on the admin thread */
+    void *owner;
+    const char *token;  /* NULL: no token is asked for */
+    int64_t started_ns; /* clock_mono() at start */
+};
+
+struct admin_request {
+    struct slice method;
+    struct slice target;        /* origin-form, query included */
+    struct slice authorization; /* the field's value, empty when absent */
+};
+
+struct admin_response {
+    int status;
+    const char *content_type;
+    const char *allow;            /* NULL, or the Allow field's value (405) */
+    const char *www_authenticate; /* NULL, or the field's value (401) */
+    char *body;                   /* malloc'ed; the caller frees it; NULL only when there was no memory */
+    size_t body_bytes;
+};
+
+/* Answers REQUEST into *RESPONSE_ as the contract in docs/operations.md says. Comparing the token takes the
+ * same time wherever it differs. HEAD is answered as GET; the caller leaves the body out. Called on the admin
+ * thread. */
+void admin_answer(const struct admin_context *context, const struct admin_request *request,
+                  struct admin_response *response_);
+
+/* Makes *RESPONSE_ an error of STATUS with the body {"error": NAME, "reason": REASON}, both UTF-8: the form of
+ * every error here, used too for a request that is refused before there is a struct admin_request. */
+void admin_refuse(int status, const char *name, const char *reason, struct admin_response *response_);
+
+/* The stats as JSON text (malloc'ed, ends in a newline), or NULL without memory. */
+char *stats_json(const struct admin_context *context);
+
+#endif

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT
+ * One page per backend, each on cache lines of its own and behind a mutex of its own: workers that write to
+ * different backends do not meet. What the mutex guards stands in the page's `shared` part. Whether a backend
+ * may be used and the count of the attempt are one step under it, and so are a failure and the ejection that
+ * follows: that alone makes "more than N" exact.
+ *
+ * The counters are atomic as well, so that `in flight` and the rotation may be read without the mutex. Nobody
+ * else writes while the mutex is held, so a plain load and store is enough. The rotation is the pages' states
+ * once more, as one word, changed in the same critical section as the state that it mirrors.
+ *
+ * A reset starts a new epoch. An attempt from an older epoch was counted in numbers that are gone, so its end
+ * must not show in the new ones: it only leaves `in flight`. */
+#include "healthd/ledger.h"
+
+#include "common/lock.h"
+#include "common/panic.h"
+#include "healthd/histogram.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct page_shared {
+    enum backend_state state;
+    bool ejected_at_known;
+    uint64_t epoch; /* resets so far */
+    _Atomic uint64_t in_flight;
+    _Atomic uint64_t attempts, status_200, non_200, failures;
+    _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
+    _Atomic uint64_t ejections;
+    struct timespec ejected_at;
+    struct histogram latency;
+};
+
+struct page {
+    cache_aligned struct lock lock;
+    struct page_shared shared;
+};
+
+struct ledger {
+    cache_aligned _Atomic uint64_t rotation; /* read for every request, written on a change of state */
+    cache_aligned uint32_t count;
+    uint32_t eject_after;
+    struct page pages[];
+};
+
+static uint64_t counter_get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void counter_set(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+/* Adds one; the page's lock is held, so no other writer can come between. */
+static void counter_up(_Atomic uint64_t *counter)
+{
+    counter_set(counter, counter_get(counter) + 1);
+}
+
+static void counter_down(_Atomic uint64_t *counter)
+{
+    uint64_t value = counter_get(counter);
+    MUST(value > 0);
+    counter_set(counter, value - 1);
+}
+
+static struct page *page_of(struct ledger *l, uint32_t backend)
+{
+    MUST(backend < l->count);
+    return &l->pages[backend];
+}
+
+struct ledger *ledger_new(uint32_t count, uint32_t eject_after)
+{
+    MUST(count >= 1 && count <= CONFIG_BACKENDS_MAX);
+    size_t bytes = sizeof(struct ledger) + count * sizeof(struct page);
+    struct ledger *l = aligned_alloc(CACHE_LINE_BYTES, bytes);
+    if (l == NULL) {
+        return NULL;
+    }
+    memset(l, 0, bytes);
+    l->count = count;
+    l->eject_after = eject_after;
+    for (uint32_t i = 0; i < count; i++) {
+        lock_init(&l->pages[i].lock);
+        l->pages[i].shared.state = BACKEND_UP;
+    }
+    atomic_store_explicit(&l->rotation, UINT64_MAX >> (64 - count), memory_order_relaxed);
+    return l;
+}
+
+void ledger_delete(struct ledger *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < l->count; i++) {
+        lock_destroy(&l->pages[i].lock);
+    }
+    free(l);
+}
+
+uint32_t ledger_count(const struct ledger *l)
+{
+    return l->count;
+}
+
+/* Sets the state of PAGE and mirrors it in the rotation. The page's lock keeps two changes of the same bit
+ * apart; the other bits change under other locks, so the word itself needs an atomic step. */
+static void set_state(struct ledger *l, struct page *page, enum backend_state state)
+    requires_lock(&page->lock)
+{
+    uint64_t bit = UINT64_C(1) << (page - l->pages);
+    page->shared.state = state;
+    if (state == BACKEND_UP) {
+        atomic_fetch_or_explicit(&l->rotation, bit, memory_order_relaxed);
+    } else {
+        atomic_fetch_and_explicit(&l->rotation, ~bit, memory_order_relaxed);
+    }
+}
+
+bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct attempt_ticket *ticket_)
+{
+    struct page *page = page_of(l, backend);
+    lock_take(&page->lock);
+    struct page_shared *s = &page->shared;
+    bool begun = !require_up || s->state == BACKEND_UP;
+    if (begun) {
+        counter_up(&s->attempts);
+        counter_up(&s->in_flight);
+        *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch};
+    }
+    lock_free(&page->lock);
+    return begun;
+}
+
+/* Counts how an attempt of the current epoch ended. */
+static void count_outcome(struct page *page, const struct attempt_outcome *outcome) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    switch (outcome->end) {
+    case ATTEMPT_ANSWERED:
+        counter_up(outcome->status == 200 ? &s->status_200 : &s->non_200);
+        histogram_record(&s->latency, outcome->latency_ns);
+        return;
+    case ATTEMPT_CONNECT:
+        counter_up(&s->error_connect);
+        return;
+    case ATTEMPT_TIMEOUT:
+        counter_up(&s->error_timeout);
+        return;
+    case ATTEMPT_RESET:
+        counter_up(&s->error_reset);
+        return;
+    case ATTEMPT_PROTOCOL:
+        counter_up(&s->error_protocol);
+        return;
+    case ATTEMPT_CANCELLED:
+        counter_down(&s->attempts);
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* Counts a failure against the backend, if it is up. Returns whether that failure ejected it. */
+static bool count_failure(struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    if (s->state != BACKEND_UP) {
+        return false;
+    }
+    counter_up(&s->failures);
+    if (counter_get(&s->failures) <= l->eject_after) {
+        return false;
+    }
+    set_state(l, page, BACKEND_EJECTED);
+    counter_up(&s->ejections);
+    clock_gettime(CLOCK_REALTIME, &s->ejected_at);
+    s->ejected_at_known = true;
+    return true;
+}
+
+bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const struct attempt_outcome *outcome)
+{
+    struct page *page = page_of(l, ticket->backend);
+    bool ejected = false;
+    lock_take(&page->lock);
+    counter_down(&page->shared.in_flight);
+    if (ticket->epoch == page->shared.epoch) {
+        count_outcome(page, outcome);
+        if (outcome->failure && outcome->end != ATTEMPT_CANCELLED) {
+            ejected = count_failure(l, page);
+        }
+    }
+    lock_free(&page->lock);
+    return ejected;
+}
+
+uint64_t ledger_rotation(const struct ledger *l)
+{
+    return atomic_load_explicit(&l->rotation, memory_order_relaxed);
+}
+
+uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
+{
+    MUST(backend < l->count);
+    return counter_get(&l->pages[backend].shared.in_flight);
+}
+
+void ledger_reset(struct ledger *l, uint32_t backend)
+{
+    struct page *page = page_of(l, backend);
+    lock_take(&page->lock);
+    struct page_shared *s = &page->shared;
+    s->epoch++;
+    counter_set(&s->attempts, 0);
+    counter_set(&s->status_200, 0);
+    counter_set(&s->non_200, 0);
+    counter_set(&s->failures, 0);
+    counter_set(&s->error_connect, 0);
+    counter_set(&s->error_timeout, 0);
+    counter_set(&s->error_reset, 0);
+    counter_set(&s->error_protocol, 0);
+    counter_set(&s->ejections, 0);
+    s->ejected_at_known = false;
+    memset(&s->latency, 0, sizeof s->latency);
+    set_state(l, page, BACKEND_UP);
+    lock_free(&page->lock);
+}
+
+void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
+{
+    struct page *page = page_of(l, backend);
+    struct histogram latency; /* copied, so that the quantiles are sought without the lock */
+    lock_take(&page->lock);
+    const struct page_shared *s = &page->shared;
+    *page_ = (struct ledger_page){
+        .state = s->state,
+        .attempts = counter_get(&s->attempts),
+        .status_200 = counter_get(&s->status_200),
+        .non_200 = counter_get(&s->non_200),
+        .failures = counter_get(&s->failures),
+        .error_connect = counter_get(&s->error_connect),
+        .error_timeout = counter_get(&s->error_timeout),
+        .error_reset = counter_get(&s->error_reset),
+        .error_protocol = counter_get(&s->error_protocol),
+        .in_flight = counter_get(&s->in_flight),
+        .ejections = counter_get(&s->ejections),
+        .ejected_at_known = s->ejected_at_known,
+        .ejected_at = s->ejected_at,
+    };
+    latency = s->latency;
+    lock_free(&page->lock);
+    page_->latency_p50_ms = (double)histogram_quantile_ns(&latency, 50) / (double)NS_PER_MS;
+    page_->latency_p99_ms = (double)histogram_quantile_ns(&latency, 99) / (double)NS_PER_MS;
+}
+
+const char *backend_state_name(enum backend_state state)
+{
+    switch (state) {
+    case BACKEND_UP:
+        return "up";
+    case BACKEND_EJECTED:
+        return "ejected";
+    case BACKEND_DOWN:
+        return "down";
+    case BACKEND_DRAINING:
+        return "draining";
+    }
+    UNREACHABLE();
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ * The health ledger: what each backend got wrong, and whether it is in rotation. Every attempt is written
+ * here twice, when it begins and when it ends; both under the backend's mutex, so that counts, sums and the
+ * transition to `ejected` are exact however many workers write at once. The counters are atomic, so that the
+ * balancer and the stats may look without the mutex.
+ *
+ * States of a backend (docs/architecture.md draws them):
+ *   up       in rotation. -> ejected, by the failure that makes the count more than eject_after
+ *   ejected  out of rotation; failures no longer count. -> up, by ledger_reset()
+ */
+#ifndef HOLDFAST_HEALTHD_LEDGER_H
+#define HOLDFAST_HEALTHD_LEDGER_H
+
+#include "common/clock.h"
+#include "common/compiler.h"
+#include "common/config.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <time.h>
+
+struct ledger; /* opaque; lives from start to exit */
+
+enum backend_state { BACKEND_UP, BACKEND_EJECTED, BACKEND_DOWN, BACKEND_DRAINING };
+
+/* How an attempt ended. */
+enum attempt_end {
+    ATTEMPT_ANSWERED,  /* a complete, well-formed response with some status */
+    ATTEMPT_CONNECT,   /* no connection: refused, unreachable, timed out */
+    ATTEMPT_TIMEOUT,   /* no usable response in time */
+    ATTEMPT_RESET,     /* the connection was reset or closed before the response was whole */
+    ATTEMPT_PROTOCOL,  /* what came was not a well-formed response */
+    ATTEMPT_CANCELLED, /* nobody's failure: the client went away, or the program stops; the attempt is taken
+                          back */
+};
+
+struct attempt_outcome {
+    enum attempt_end end;
+    unsigned status; /* with ATTEMPT_ANSWERED: 200 to 599 */
+    bool failure;    /* the policy's verdict; true for every end but ANSWERED and CANCELLED */
+    int64_t
+        latency_ns; /* with ATTEMPT_ANSWERED: from begin to the whole response (or its head, when streamed) */
+};
+
+/* What ledger_begin() hands out and ledger_end() takes back. */
+struct attempt_ticket {
+    uint32_t backend;
+    uint64_t epoch; /* resets seen by the backend when the attempt began */
+};
+
+/* A consistent copy of one backend's page: attempts == status_200 + non_200 + the errors + in flight since
+ * reset. */
+struct ledger_page {
+    enum backend_state state;
+    uint64_t attempts, status_200, non_200, failures;
+    uint64_t error_connect, error_timeout, error_reset, error_protocol;
+    uint64_t in_flight;                    /* all of them, those begun before the last reset too */
+    uint64_t ejections;                    /* since start or reset */
+    bool ejected_at_known;                 /* false: never ejected since start or reset */
+    struct timespec ejected_at;            /* wall clock */
+    double latency_p50_ms, latency_p99_ms; /* of answered attempts since start or reset; 0 without any */
+};
+
+/* Makes a ledger with COUNT pages (1 to CONFIG_BACKENDS_MAX), all up, that ejects a backend when its failures
+ * are more than EJECT_AFTER. NULL when there is no memory. */
+struct ledger *ledger_new(uint32_t count, uint32_t eject_after);
+
+/* Frees L, which nobody may use any more; NULL is fine. */
+void ledger_delete(struct ledger *l);
+
+uint32_t ledger_count(const struct ledger *l);
+
+/* Begins an attempt on BACKEND: counts it and one in flight, and fills *TICKET_. When REQUIRE_UP is set and
+ * the backend is not up (any more), nothing is counted and the result is false: nothing may be sent to it.
+ * With REQUIRE_UP unset (all backends are out, so all are tried) it always succeeds. Any thread, no lock
+ * held. The decision and the count are one step: after the failure that ejects, no ledger_begin(.., true, ..)
+ * succeeds. */
+must_check bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up,
+                             struct attempt_ticket *ticket_);
+
+/* Ends the attempt of TICKET with OUTCOME. Returns true when this very call moved the backend from up to
+ * ejected, so that one caller logs it. An attempt that began before the last reset only leaves `in flight`.
+ * Failures of a backend that is not up are counted as outcomes but not as `failures`. Any thread, no lock
+ * held. */
+bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const struct attempt_outcome *outcome);
+
+/* The backends that are up, as a set: bit I for backend I. Lock-free: may be stale by the time it is read,
+ * which is why ledger_begin() decides. */
+uint64_t ledger_rotation(const struct ledger *l);
+
+/* Attempts in flight on BACKEND; lock-free, for balancing. */
+uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);
+
+/* Zeroes all counts of BACKEND, at once, and makes it up. Any thread, no lock held. */
+void ledger_reset(struct ledger *l, uint32_t backend);
+
+/* Copies BACKEND's page; the copy is consistent. Any thread, no lock held. */
+void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_);
+
+/* "up", "ejected", "down", "draining". */
+const char *backend_state_name(enum backend_state state);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT
+ * The stats as JSON. Keys stand in the order of docs/operations.md: jansson keeps the order in which they are
+ * packed. Every page of the ledger is read once, under its lock, before anything is written, so that one
+ * answer does not contradict itself: `all_ejected` is told from the same states that it shows. */
+#include "healthd/admin.h"
+
+#include "common/clock.h"
+#include "common/panic.h"
+#include "healthd/json_text.h"
+
+#include <jansson.h>
+
+static const char *failure_name(enum config_failure failure)
+{
+    switch (failure) {
+    case CONFIG_FAILURE_NON_200:
+        return "non-200";
+    case CONFIG_FAILURE_NON_2XX:
+        return "non-2xx";
+    case CONFIG_FAILURE_5XX:
+        return "5xx";
+    }
+    UNREACHABLE();
+}
+
+/* A counter as a JSON integer (jansson's are signed; no counter gets near 2^63). */
+static json_int_t integer(uint64_t count)
+{
+    return (json_int_t)count;
+}
+
+/* A JSON number of VALUE, at least 0, rounded to 1/SCALE; whole ones are written without a fraction. */
+static json_t *rounded(double value, int64_t scale)
+{
+    int64_t steps = (int64_t)(value * (double)scale + 0.5);
+    return steps % scale == 0 ? json_integer(steps / scale) : json_real((double)steps / (double)scale);
+}
+
+/* A latency: to 1 us below 10 ms, to 0.1 ms from there on. More digits would be a lie: the histogram is exact
+ * to a few per cent. */
+static json_t *milliseconds(double ms)
+{
+    return rounded(ms, ms < 10 ? 1000 : 10);
+}
+
+static json_t *ejected_at(const struct ledger_page *page)
+{
+    if (!page->ejected_at_known) {
+        return json_null();
+    }
+    char text[CLOCK_ISO8601_BYTES];
+    clock_iso8601(page->ejected_at, text);
+    return json_string(text);
+}
+
+/* One backend's object. NULL without memory, as everywhere below: json_pack() frees what "o" gave it. */
+static json_t *backend_object(const struct config_backend *backend, const struct ledger_page *page)
+{
+    return json_pack(
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:o, s:{s:o, s:o}}", "name",
+        backend->name, "url", backend->url, "state", backend_state_name(page->state), "attempts",
+        integer(page->attempts), "status_200", integer(page->status_200), "non_200", integer(page->non_200),
+        "failures", integer(page->failures), "errors", "connect", integer(page->error_connect), "timeout",
+        integer(page->error_timeout), "reset", integer(page->error_reset), "protocol",
+        integer(page->error_protocol), "in_flight", integer(page->in_flight), "ejections",
+        integer(page->ejections), "ejected_at", ejected_at(page), "latency_ms", "p50",
+        milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
+}
+
+/* The array of all backends; sets *ALL_EJECTED_ when none of them is up. */
+static json_t *backends_array(const struct admin_context *context, bool *all_ejected_)
+{
+    json_t *array = json_array();
+    *all_ejected_ = true;
+    for (uint32_t i = 0; i < ledger_count(context->ledger); i++) {
+        struct ledger_page page;
+        ledger_read(context->ledger, i, &page);
+        if (page.state == BACKEND_UP) {
+            *all_ejected_ = false;
+        }
+        if (json_array_append_new(array, backend_object(&context->config->backends[i], &page)) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *policy_object(const struct config *config)
+{
+    /* There is no window and no way back by probes yet: these two say so. */
+    return json_pack("{s:s, s:I, s:i, s:s}", "failure", failure_name(config->health.failure), "eject_after",
+                     integer(config->health.eject_after), "window_ms", 0, "readmit", "manual");
+}
+
+static json_t *requests_object(struct traffic *traffic)
+{
+    struct traffic_totals totals;
+    traffic_read(traffic, &totals);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", integer(totals.total), "status_2xx",
+                     integer(totals.status_2xx), "status_3xx", integer(totals.status_3xx), "status_4xx",
+                     integer(totals.status_4xx), "status_5xx", integer(totals.status_5xx), "retried",
+                     integer(totals.retried), "rescued", integer(totals.rescued));
+}
+
+char *stats_json(const struct admin_context *context)
+{
+    struct admin_gauges gauges = {0};
+    context->gauges(context->owner, &gauges);
+    double uptime_seconds = (double)(clock_mono() - context->started_ns) / (double)NS_PER_S;
+    bool all_ejected;
+    json_t *backends = backends_array(context, &all_ejected);
+    json_t *root =
+        json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
+                  HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",
+                  gauges.ready ? 1 : 0, "all_ejected", all_ejected ? 1 : 0, "policy",
+                  policy_object(context->config), "requests", requests_object(context->traffic),
+                  "connections", "active", integer(gauges.connections_active), "idle",
+                  integer(gauges.connections_idle), "accepted", integer(gauges.connections_accepted),
+                  "workers", "total", integer(gauges.workers_total), "busy", integer(gauges.workers_busy),
+                  "backends", backends);
+    return json_text(root);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ * What is forwarded, written anew from decoded parts and never copied through: the head of a request toward a
+ * backend, the head of a response toward the client. Fields that belong to one connection are left out (RFC
+ * 9110, 7.6.1). Pure. */
+#ifndef HOLDFAST_PROXY_FORWARD_H
+#define HOLDFAST_PROXY_FORWARD_H
+
+#include "common/http_decode.h"
+#include "common/http_framing.h"
+#include "common/writer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* What a request's head needs beside the client's own. */
+struct forward_request {
+    const struct http_head *head;
+    bool has_body;          /* the body's length is sent, 0 included */
+    uint64_t body_bytes;    /* the whole body is held, so its length is always known */
+    struct slice client_ip; /* for X-Forwarded-For */
+    struct slice authority; /* the backend's host:port: Host of a request that has none (HTTP/1.0) */
+};
+
+/* Writes the head of an HTTP/1.1 request for a backend: origin-form target, Host (from an absolute-form
+ * target where there is one: RFC 9112, 3.2.2), end-to-end fields, Content-Length, X-Forwarded-For, -Proto and
+ * -Host in place of what the client claimed, Via (RFC 9110, 7.6.3). Check writer_ok() afterwards. */
+void forward_request_head(struct writer *w, const struct forward_request *request);
+
+enum forward_body {
+    FORWARD_BODY_AS_GIVEN, /* none follows (HEAD, 304): Content-Length as the backend gave it */
+    FORWARD_BODY_NONE,     /* none follows and none is announced (204) */
+    FORWARD_BODY_LENGTH,   /* Content-Length */
+    FORWARD_BODY_CHUNKED,  /* chunked transfer coding */
+    FORWARD_BODY_CLOSE,    /* until the connection closes */
+};
+
+struct forward_response {
+    const struct http_head *head;
+    enum forward_body body;
+    uint64_t length_bytes; /* with FORWARD_BODY_LENGTH */
+    unsigned client_minor; /* the client speaks HTTP/1.0 or 1.1 */
+    bool keep_alive;       /* the client's connection goes on after this response */
+    struct slice date;     /* for a response without Date (RFC 9110, 6.6.1) */
+};
+
+/* Writes the head of a response for the client, HTTP/1.1. Check writer_ok() afterwards. */
+void forward_response_head(struct writer *w, const struct forward_response *response);
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * Out of descriptors or memory, accept(2) fails while the connection stays in the backlog: to try again at
+ * once would spin. The thread pauses for one tick instead, or until a connection closes by itself. */
+#include "proxy/listener.h"
+
+#include "common/log.h"
+#include "common/panic.h"
+#include "proxy/deliver.h"
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    TICK_MS = 100,        /* how late a deadline of a parked connection may be noticed */
+    UPSTREAM_REST_S = 30, /* an idle backend connection is closed after this long */
+    ACCEPT_BATCH = 64,    /* connections taken between two looks at the clock */
+};
+
+static const struct http_offence too_many_connections = {
+    503, "too_many_connections", "All connections that limits.connections allows are in use."};
+
+struct listener {
+    struct proxy *proxy;
+    pthread_t thread;
+    int fd;      /* -1 once draining; the thread's own */
+    int wake_fd; /* eventfd: look at the two below */
+    _Atomic bool drain;
+    _Atomic bool stop;
+    bool complained; /* about a failing accept: said once until it works again */
+};
+
+/* Shows a connection that there is no room for it. */
+static void turn_away(int fd)
+{
+    deliver_reply(fd, &too_many_connections, false, 1, false);
+    close(fd);
+}
+
+/* Accepts one connection. False when there is none, or when accept must pause (*PAUSE_). */
+static bool accept_one(struct listener *l, bool *pause_)
+{
+    struct proxy *proxy = l->proxy;
+    union net_address peer = {.base = {.sa_family = AF_UNSPEC}};
+    socklen_t size = sizeof peer;
+    int fd = accept4(l->fd, &peer.base, &size, SOCK_CLOEXEC);
+    if (fd == -1) {
+        /* ECONNABORTED and the network errors of accept(2) concern one connection, which is gone. */
+        *pause_ = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+        if (*pause_ && !l->complained) {
+            l->complained = true;
+            plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(errno));
+        }
+        return errno != EAGAIN && errno != EWOULDBLOCK && !*pause_;
+    }
+    l->complained = false;
+    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_idle_ms);
+    if (!parking_admit(proxy->parking, fd, &peer, deadline)) {
+        turn_away(fd);
+    }
+    return true;
+}
+
+static void sweep(struct listener *l, mono_ns now)
+{
+    struct proxy *proxy = l->proxy;
+    bool draining = atomic_load(&l->drain);
+    parking_sweep(proxy->parking, now, draining, session_overdue, proxy);
+    mono_ns since = now - UPSTREAM_REST_S * NS_PER_S;
+    for (size_t i = 0; i < proxy->config->backend_count; i++) {
+        upstream_trim(&proxy->upstreams[i], since);
+    }
+}
+
+static void *listener_main(void *argument)
+{
+    struct listener *l = argument;
+    pthread_setname_np(pthread_self(), "hf-listener");
+    mono_ns swept = clock_mono();
+    bool paused = false;
+    while (!atomic_load(&l->stop)) {
+        struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN},
+                                 {.fd = paused ? -1 : l->fd, .events = POLLIN}};
+        int ready = poll(wait, 2, TICK_MS);
+        MUST(ready != -1 || errno == EINTR);
+        if (ready > 0 && (wait[0].revents & POLLIN) != 0) {
+            uint64_t count;
+            ssize_t got = read(l->wake_fd, &count, sizeof count);
+            (void)got;
+        }
+        if (atomic_load(&l->drain) && l->fd != -1) {
+            close(l->fd);
+            l->fd = -1;
+        }
+        paused = false;
+        for (int i = 0; l->fd != -1 && ready > 0 && i < ACCEPT_BATCH && accept_one(l, &paused); i++) {
+        }
+        mono_ns now = clock_mono();
+        if (now >= deadline_after_ms(swept, TICK_MS) || atomic_load(&l->drain)) {
+            sweep(l, now);
+            swept = now;
+        }
+    }
+    if (l->fd != -1) {
+        close(l->fd);
+    }
+    return NULL;
+}
+
+struct listener *listener_start(struct proxy *proxy, int listen_fd)
+{
+    struct listener *l = calloc(1, sizeof *l);
+    if (l == NULL) {
+        return NULL;
+    }
+    l->proxy = proxy;
+    l->fd = listen_fd;
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->wake_fd == -1) {
+        free(l);
+        return NULL;
+    }
+    int failure = pthread_create(&l->thread, NULL, listener_main, l);
+    if (failure != 0) {
+        close(l->wake_fd);
+        free(l);
+        errno = failure;
+        return NULL;
+    }
+    return l;
+}
+
+static void wake(struct listener *l)
+{
+    uint64_t one = 1;
+    ssize_t written = write(l->wake_fd, &one, sizeof one);
+    MUST(written == sizeof one);
+}
+
+void listener_drain(struct listener *l)
+{
+    atomic_store(&l->drain, true);
+    wake(l);
+}
+
+void listener_stop(struct listener *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    atomic_store(&l->stop, true);
+    wake(l);
+    MUST_0(pthread_join(l->thread, NULL));
+    close(l->wake_fd);
+    free(l);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT
+ * Why a slot's word carries a generation: epoll_wait may hand worker A an event for a connection that worker
+ * B closes before A looks at it, and the slot may have a new tenant by then. The event carries the generation
+ * it was registered with; a compare-and-swap on the word then fails, and A lets go. Slots are never freed, so
+ * the word is always safe to read. The serial counts parkings, so that the sweep, which reads a deadline
+ * between two looks at the word, can't take a connection that was served and parked again in between.
+ *
+ * Deadlines stand in an array of their own, so that the sweep reads 8 bytes for each connection and not a
+ * cache line. */
+#include "proxy/parking.h"
+
+#include "common/lock.h"
+#include "common/panic.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum slot_state { SLOT_FREE, SLOT_IDLE, SLOT_READING, SLOT_BUSY, SLOT_AGAIN };
+
+/* A slot's word: generation (32 bits), serial (29), state (3). */
+#define STATE_MASK      UINT64_C(0x7)
+#define SERIAL_ONE      UINT64_C(0x8)
+#define SERIAL_MASK     UINT64_C(0xfffffff8)
+#define GENERATION_ONE  (UINT64_C(1) << 32)
+#define GENERATION_MASK UINT64_C(0xffffffff00000000)
+#define STOP_EVENT      UINT64_MAX
+
+struct slot {
+    _Atomic uint64_t word;
+    struct client client;
+};
+
+struct parking {
+    int epoll_fd;
+    int stop_fd;
+    _Atomic bool stopped;
+    uint32_t capacity;
+    struct slot *slots;
+    _Atomic mono_ns *deadlines; /* by slot; read by the sweep, written by the slot's owner */
+    _Atomic uint32_t ever_used; /* slots below it have had a tenant */
+    _Atomic uint64_t accepted;
+    struct {
+        struct lock lock; /* must be held for the two below */
+        uint32_t *free_slots;
+        uint32_t free_count;
+    } shared;
+    _Atomic uint32_t open;
+};
+
+/* WORD with another state. */
+static uint64_t with_state(uint64_t word, enum slot_state state)
+{
+    return (word & ~STATE_MASK) | (uint64_t)state;
+}
+
+/* What WORD becomes when its connection is parked: the next serial. */
+static uint64_t parked_word(uint64_t word, enum slot_state state)
+{
+    return (word & GENERATION_MASK) | ((word + SERIAL_ONE) & SERIAL_MASK) | (uint64_t)state;
+}
+
+/* What WORD becomes when its connection is gone: the next generation. */
+static uint64_t freed_word(uint64_t word)
+{
+    return (word & GENERATION_MASK) + GENERATION_ONE;
+}
+
+static enum slot_state state_of(uint64_t word)
+{
+    return (enum slot_state)(word & STATE_MASK);
+}
+
+/* Pages of zeros that cost nothing until they are touched. */
+static void *lazy_pages(size_t bytes)
+{
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return at == MAP_FAILED ? NULL : at;
+}
+
+struct parking *parking_new(uint32_t capacity)
+{
+    struct parking *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
+    lock_init(&p->shared.lock);
+    p->capacity = capacity;
+    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->slots = lazy_pages(capacity * sizeof *p->slots);
+    p->deadlines = lazy_pages(capacity * sizeof *p->deadlines);
+    p->shared.free_slots = lazy_pages(capacity * sizeof *p->shared.free_slots);
+    struct epoll_event stop = {.events = EPOLLIN, .data.u64 = STOP_EVENT};
+    if (p->epoll_fd == -1 || p->stop_fd == -1 || p->slots == NULL || p->deadlines == NULL ||
+        p->shared.free_slots == NULL || epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->stop_fd, &stop) == -1) {
+        parking_delete(p);
+        return NULL;
+    }
+    return p;
+}
+
+void parking_delete(struct parking *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    uint32_t used = atomic_load(&p->ever_used);
+    for (uint32_t i = 0; i < used; i++) {
+        if (state_of(atomic_load(&p->slots[i].word)) != SLOT_FREE) {
+            MUST(p->slots[i].client.request == NULL);
+            close(p->slots[i].client.fd);
+        }
+    }
+    if (p->epoll_fd != -1) {
+        close(p->epoll_fd);
+    }
+    if (p->stop_fd != -1) {
+        close(p->stop_fd);
+    }
+    if (p->slots != NULL) {
+        munmap(p->slots, p->capacity * sizeof *p->slots);
+    }
+    if (p->deadlines != NULL) {
+        munmap(p->deadlines, p->capacity * sizeof *p->deadlines);
+    }
+    if (p->shared.free_slots != NULL) {
+        munmap(p->shared.free_slots, p->capacity * sizeof *p->shared.free_slots);
+    }
+    lock_destroy(&p->shared.lock);
+    free(p);
+}
+
+/* A free slot, or the capacity when there is none. Slots that were used before come first: their memory is
+ * warm. */
+static uint32_t slot_acquire(struct parking *p)
+{
+    uint32_t slot = p->capacity;
+    lock_take(&p->shared.lock);
+    if (p->shared.free_count > 0) {
+        slot = p->shared.free_slots[--p->shared.free_count];
+    } else if (atomic_load(&p->ever_used) < p->capacity) {
+        slot = atomic_fetch_add(&p->ever_used, 1);
+    }
+    lock_free(&p->shared.lock);
+    return slot;
+}
+
+static void slot_release(struct parking *p, uint32_t slot)
+{
+    lock_take(&p->shared.lock);
+    p->shared.free_slots[p->shared.free_count++] = slot;
+    lock_free(&p->shared.lock);
+}
+
+bool parking_admit(struct parking *p, int fd, const union net_address *peer, mono_ns deadline)
+{
+    uint32_t index = slot_acquire(p);
+    if (index == p->capacity) {
+        errno = ENOBUFS;
+        return false;
+    }
+    struct slot *slot = &p->slots[index];
+    uint64_t word = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_IDLE);
+    slot->client = (struct client){.fd = fd, .slot = index, .peer = *peer};
+    atomic_store_explicit(&p->deadlines[index], deadline, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->open, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->accepted, 1, memory_order_relaxed);
+    atomic_store_explicit(&slot->word, word, memory_order_release);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = (word & GENERATION_MASK) | index};
+    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) {
+        return true;
+    }
+    int kept = errno;
+    if (!atomic_compare_exchange_strong(&slot->word, &word, freed_word(word))) {
+        return true; /* the sweep has taken it, and closes it */
+    }
+    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
+    slot_release(p, index);
+    errno = kept;
+    return false;
+}
+
+/* Takes the slot that an event names, if it is parked; else leaves word to its owner that there is more to
+ * read. */
+static struct client *take_slot(struct parking *p, uint64_t event)
+{
+    struct slot *slot = &p->slots[event & UINT32_MAX];
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    for (;;) {
+        enum slot_state state = state_of(word);
+        if ((word & GENERATION_MASK) != (event & GENERATION_MASK) || state == SLOT_FREE ||
+            state == SLOT_AGAIN) {
+            return NULL;
+        }
+        enum slot_state next = state == SLOT_BUSY ? SLOT_AGAIN : SLOT_BUSY;
+        if (atomic_compare_exchange_weak_explicit(&slot->word, &word, with_state(word, next),
+                                                  memory_order_acq_rel, memory_order_acquire)) {
+            if (next == SLOT_AGAIN) {
+                return NULL;
+            }
+            slot->client.drained = false;
+            return &slot->client;
+        }
+    }
+}
+
+struct client *parking_take(struct parking *p)
+{
+    struct epoll_event event;
+    int count = epoll_wait(p->epoll_fd, &event, 1, -1);
+    if (count != 1) {
+        MUST(count == 0 || errno == EINTR);
+        return NULL;
+    }
+    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64);
+}
+
+bool parking_stopped(const struct parking *p)
+{
+    return atomic_load_explicit(&p->stopped, memory_order_relaxed);
+}
+
+bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
+{
+    struct slot *slot = &p->slots[c->slot];
+    MUST((phase == PARKING_IDLE) == (c->request == NULL));
+    atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
+    uint64_t busy = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
+    uint64_t parked = parked_word(busy, phase == PARKING_IDLE ? SLOT_IDLE : SLOT_READING);
+    uint64_t word = busy;
+    if (atomic_compare_exchange_strong_explicit(&slot->word, &word, parked, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+        return true;
+    }
+    MUST(state_of(word) == SLOT_AGAIN);
+    atomic_store_explicit(&slot->word, busy, memory_order_relaxed);
+    c->drained = false;
+    return false;
+}
+
+void parking_close(struct parking *p, struct client *c)
+{
+    struct slot *slot = &p->slots[c->slot];
+    MUST(c->request == NULL);
+    uint32_t index = c->slot;
+    int fd = c->fd;
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+    atomic_store_explicit(&slot->word, freed_word(word), memory_order_release);
+    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
+    close(fd); /* which takes it out of the epoll set */
+    slot_release(p, index);
+}
+
+/* Takes slot I if it is parked and, in the same moment, past its deadline or (with EVERY_IDLE) idle. */
+static bool take_overdue(struct parking *p, uint32_t i, mono_ns now, bool every_idle)
+{
+    struct slot *slot = &p->slots[i];
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
+    enum slot_state state = state_of(word);
+    bool overdue = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) <= now;
+    if ((state != SLOT_IDLE && state != SLOT_READING) || !(overdue || (every_idle && state == SLOT_IDLE))) {
+        return false;
+    }
+    return atomic_compare_exchange_strong_explicit(&slot->word, &word, with_state(word, SLOT_BUSY),
+                                                   memory_order_acq_rel, memory_order_relaxed);
+}
+
+void parking_sweep(struct parking *p, mono_ns now, bool every_idle,
+                   void (*overdue)(void *owner, struct client *c, enum parking_phase phase), void *owner)
+{
+    uint32_t used = atomic_load_explicit(&p->ever_used, memory_order_relaxed);
+    for (uint32_t i = 0; i < used; i++) {
+        bool early = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) > now;
+        if ((!early || every_idle) && take_overdue(p, i, now, every_idle)) {
+            struct client *c = &p->slots[i].client;
+            overdue(owner, c, c->request == NULL ? PARKING_IDLE : PARKING_READING);
+        }
+    }
+}
+
+void parking_count(const struct parking *p, struct parking_counts *counts_)
+{
+    *counts_ = (struct parking_counts){.accepted = atomic_load(&p->accepted)};
+    uint32_t used = atomic_load(&p->ever_used);
+    for (uint32_t i = 0; i < used; i++) {
+        enum slot_state state = state_of(atomic_load_explicit(&p->slots[i].word, memory_order_relaxed));
+        if (state == SLOT_IDLE) {
+            counts_->idle++;
+        } else if (state != SLOT_FREE) {
+            counts_->active++;
+        }
+    }
+}
+
+uint32_t parking_open(const struct parking *p)
+{
+    return atomic_load_explicit(&p->open, memory_order_relaxed);
+}
+
+void parking_stop(struct parking *p)
+{
+    uint64_t one = 1;
+    atomic_store(&p->stopped, true);
+    ssize_t written = write(p->stop_fd, &one, sizeof one);
+    MUST(written == sizeof one);
+}

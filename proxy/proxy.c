@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ * Start goes from the bottom up and stop from the top down: each step of proxy_start() has its undoing in
+ * undo(), which takes a half-made proxy too. */
+#include "proxy/proxy.h"
+
+#include "common/log.h"
+#include "common/net.h"
+#include "common/panic.h"
+#include "healthd/admin_server.h"
+#include "proxy/listener.h"
+#include "proxy/pool.h"
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5 };
+
+struct running_proxy {
+    struct proxy proxy;
+    struct pool *pool;
+    struct listener *listener;
+    struct admin_server *admin;
+    struct admin_context admin_context;
+    char token[TOKEN_BYTES];
+    uint32_t upstreams_made;
+};
+
+static void fail(struct proxy_error *error_, const char *format, ...) printf_like(2, 3);
+static void fail(struct proxy_error *error_, const char *format, ...)
+{
+    va_list values;
+    va_start(values, format);
+    vsnprintf(error_->text, sizeof error_->text, format, values);
+    va_end(values);
+}
+
+/* Every connection needs a descriptor, and so may its backend connection: takes as many as the system allows.
+ */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+static int open_listener(const struct config_address *address, const char *option, struct proxy_error *error_)
+{
+    const char *why = "";
+    int fd = net_listen(address, BACKLOG, &why);
+    if (fd != -1) {
+        return fd;
+    }
+    bool privileged = errno == EACCES && address->port < 1024;
+    bool v6 = strchr(address->host, ':') != NULL;
+    fail(error_, "%s %s%s%s:%u: %s: %s%s", option, v6 ? "[" : "", address->host, v6 ? "]" : "", address->port,
+         why, strerror(errno),
+         privileged ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE: try --listen :8080" : "");
+    return -1;
+}
+
+static bool read_token(struct running_proxy *r, const char *path, struct proxy_error *error_)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd == -1 ? -1 : read(fd, r->token, sizeof r->token - 1);
+    int kept = errno;
+    if (fd != -1) {
+        close(fd);
+    }
+    if (got == -1) {
+        fail(error_, "admin.token_file %s: %s", path, strerror(kept));
+        return false;
+    }
+    r->token[got] = '\0';
+    r->token[strcspn(r->token, "\r\n")] = '\0';
+    if (r->token[0] == '\0') {
+        fail(error_, "admin.token_file %s: the first line is empty, expected the token", path);
+        return false;
+    }
+    return true;
+}
+
+static bool make_upstreams(struct running_proxy *r, struct proxy_error *error_)
+{
+    const struct config *config = r->proxy.config;
+    uint32_t weights[CONFIG_BACKENDS_MAX];
+    for (size_t i = 0; i < config->backend_count; i++) {
+        struct net_addresses addresses;
+        const char *why = net_resolve(&config->backends[i].address, &addresses);
+        if (why != NULL) {
+            fail(error_, "--backend %s=%s: can't resolve %s: %s", config->backends[i].name,
+                 config->backends[i].url, config->backends[i].address.host, why);
+            return false;
+        }
+        if (!upstream_init(&r->proxy.upstreams[i], &addresses, config->workers)) {
+            fail(error_, "out of memory for backend connections");
+            return false;
+        }
+        r->upstreams_made++;
+        weights[i] = config->backends[i].weight;
+    }
+    balancer_init(&r->proxy.balancer, (uint32_t)config->backend_count, weights);
+    return true;
+}
+
+static void gauges(void *owner, struct admin_gauges *gauges_)
+{
+    struct running_proxy *r = owner;
+    struct parking_counts counts;
+    parking_count(r->proxy.parking, &counts);
+    *gauges_ = (struct admin_gauges){
+        .connections_active = counts.active,
+        .connections_idle = counts.idle,
+        .connections_accepted = counts.accepted,
+        .workers_total = r->proxy.config->workers,
+        .workers_busy = pool_busy(r->pool),
+        .ready = !atomic_load(&r->proxy.draining),
+    };
+}
+
+/* What needs no thread. */
+static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
+{
+    struct proxy *p = &r->proxy;
+    const struct config *config = p->config;
+    p->request_limits = (struct request_limits){.header_bytes = config->limits.header_bytes,
+                                                .body_bytes = config->limits.body_bytes};
+    if (!make_upstreams(r, error_)) {
+        return false;
+    }
+    p->ledger = ledger_new((uint32_t)config->backend_count, config->health.eject_after);
+    p->traffic = traffic_new(config->workers + 1);
+    p->parking = parking_new(config->limits.connections);
+    if (p->ledger == NULL || p->traffic == NULL || p->parking == NULL) {
+        fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
+        return false;
+    }
+    if (config->admin.token_file[0] != '\0' && !read_token(r, config->admin.token_file, error_)) {
+        return false;
+    }
+    r->admin_context = (struct admin_context){
+        .config = config,
+        .ledger = p->ledger,
+        .traffic = p->traffic,
+        .gauges = gauges,
+        .owner = r,
+        .token = r->token[0] == '\0' ? NULL : r->token,
+        .started_ns = clock_mono(),
+    };
+    return true;
+}
+
+/* The threads. The sockets become theirs as each is started. */
+static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd, struct proxy_error *error_)
+{
+    struct proxy *p = &r->proxy;
+    p->watchdog = watchdog_start(p->config->workers);
+    r->pool = p->watchdog == NULL ? NULL : pool_start(p);
+    if (r->pool == NULL) {
+        fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->config->workers,
+             strerror(errno));
+        return false;
+    }
+    if (*admin_fd != -1) {
+        r->admin = admin_server_start(*admin_fd, &r->admin_context);
+        if (r->admin == NULL) {
+            fail(error_, "--admin: can't start its thread: %s", strerror(errno));
+            return false;
+        }
+        *admin_fd = -1;
+    }
+    r->listener = listener_start(p, *listen_fd);
+    if (r->listener == NULL) {
+        fail(error_, "--listen: can't start its thread: %s", strerror(errno));
+        return false;
+    }
+    *listen_fd = -1;
+    return true;
+}
+
+/* Ends what runs and frees what was made, in the reverse order of the start. */
+static void undo(struct running_proxy *r)
+{
+    struct proxy *p = &r->proxy;
+    listener_stop(r->listener);
+    if (r->pool != NULL) {
+        parking_stop(p->parking);
+        pool_join(r->pool);
+    }
+    admin_server_stop(r->admin);
+    watchdog_stop(p->watchdog);
+    if (p->parking != NULL) {
+        parking_sweep(p->parking, DEADLINE_NO, true, session_abandon, p);
+        parking_delete(p->parking);
+    }
+    traffic_delete(p->traffic);
+    ledger_delete(p->ledger);
+    for (uint32_t i = 0; i < r->upstreams_made; i++) {
+        upstream_release(&p->upstreams[i]);
+    }
+    free(r);
+}
+
+struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_)
+{
+    struct running_proxy *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        fail(error_, "out of memory");
+        return NULL;
+    }
+    r->proxy.config = config;
+    raise_descriptor_limit();
+    int admin_fd = -1;
+    int listen_fd = open_listener(&config->listen, "--listen", error_);
+    bool started = listen_fd != -1;
+    if (started && config->admin.enabled) {
+        admin_fd = open_listener(&config->admin.listen, "--admin", error_);
+        started = admin_fd != -1;
+    }
+    started = started && make_parts(r, error_);
+    uint16_t port = started ? net_local_port(listen_fd) : 0;
+    uint16_t admin_port = admin_fd != -1 ? net_local_port(admin_fd) : 0;
+    started = started && start_threads(r, &listen_fd, &admin_fd, error_);
+    if (listen_fd != -1) {
+        close(listen_fd);
+    }
+    if (admin_fd != -1) {
+        close(admin_fd);
+    }
+    if (!started) {
+        undo(r);
+        return NULL;
+    }
+    plog(CONFIG_LOG_INFO, "listening on port %u, admin on port %u, %u workers, %zu backends", port,
+         admin_port, config->workers, config->backend_count);
+    return r;
+}
+
+void proxy_stop(struct running_proxy *r)
+{
+    struct proxy *p = &r->proxy;
+    plog(CONFIG_LOG_INFO, "draining: %u connections are open", parking_open(p->parking));
+    atomic_store(&p->draining, true);
+    listener_drain(r->listener);
+    mono_ns deadline = deadline_after_ms(clock_mono(), p->config->drain_ms);
+    while (parking_open(p->parking) > 0 && clock_mono() < deadline) {
+        poll(NULL, 0, DRAIN_POLL_MS);
+    }
+    uint32_t left = parking_open(p->parking);
+    if (left > 0) {
+        plog(CONFIG_LOG_WARN, "drain_ms is over: cutting %u connections", left);
+    }
+    watchdog_cut_all(p->watchdog);
+    undo(r);
+}

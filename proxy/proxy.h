@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * The front end as a whole: what all its threads share, and its life from start to stop. */
+#ifndef HOLDFAST_PROXY_PROXY_H
+#define HOLDFAST_PROXY_PROXY_H
+
+#include "common/config.h"
+#include "healthd/ledger.h"
+#include "healthd/traffic.h"
+#include "proxy/balancer.h"
+#include "proxy/parking.h"
+#include "proxy/request.h"
+#include "proxy/upstream.h"
+#include "proxy/watchdog.h"
+
+#include <stdatomic.h>
+
+/* Read-only after start, but for what says otherwise. Every part does its own locking. */
+struct proxy {
+    const struct config *config;
+    struct request_limits request_limits;
+    struct ledger *ledger;
+    struct traffic *traffic; /* one shard for each worker, one more for the listener thread */
+    struct parking *parking;
+    struct watchdog *watchdog;
+    struct balancer balancer;
+    struct upstream upstreams[CONFIG_BACKENDS_MAX];
+    _Atomic bool draining; /* connections are closed after their response */
+};
+
+struct proxy_error {
+    char text[512]; /* one line: what failed, and the mend */
+};
+
+struct running_proxy; /* opaque: the proxy and its threads */
+
+/* Binds the listening sockets, resolves the backends' names and starts all threads. CONFIG must outlive the
+ * proxy. NULL with *ERROR_ filled. All signals that the caller wants for itself must be blocked before. */
+struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_);
+
+/* Drains and stops: stops accepting, closes idle connections, lets requests in flight finish until drain_ms
+ * of the configuration have passed, cuts what is left, ends all threads and frees everything. */
+void proxy_stop(struct running_proxy *r);
+
+#endif

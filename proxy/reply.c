@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxy/reply.h"
+
+#include "common/panic.h"
+
+struct slice reply_phrase(int status)
+{
+    switch (status) {
+    case 400:
+        return SLICE("Bad Request");
+    case 405:
+        return SLICE("Method Not Allowed");
+    case 408:
+        return SLICE("Request Timeout");
+    case 413:
+        return SLICE("Content Too Large");
+    case 414:
+        return SLICE("URI Too Long");
+    case 417:
+        return SLICE("Expectation Failed");
+    case 429:
+        return SLICE("Too Many Requests");
+    case 431:
+        return SLICE("Request Header Fields Too Large");
+    case 501:
+        return SLICE("Not Implemented");
+    case 502:
+        return SLICE("Bad Gateway");
+    case 503:
+        return SLICE("Service Unavailable");
+    case 504:
+        return SLICE("Gateway Timeout");
+    case 505:
+        return SLICE("HTTP Version Not Supported");
+    default:
+        return SLICE("Error");
+    }
+}
+
+void reply_write(struct writer *w, const struct reply *reply)
+{
+    char body_text[512];
+    struct writer body = {.at = body_text, .capacity = sizeof body_text};
+    writer_put(&body, SLICE("{\"status\": "));
+    writer_put_number(&body, (uint64_t)reply->offence->status);
+    writer_put(&body, SLICE(", \"error\": \""));
+    writer_put(&body, slice_of(reply->offence->name));
+    writer_put(&body, SLICE("\", \"reason\": \""));
+    writer_put(&body, slice_of(reply->offence->reason));
+    writer_put(&body, SLICE("\"}\n"));
+    MUST(writer_ok(&body)); /* names and reasons are constants of the program */
+
+    writer_put(w, SLICE("HTTP/1.1 "));
+    writer_put_number(w, (uint64_t)reply->offence->status);
+    writer_put(w, SLICE(" "));
+    writer_put(w, reply_phrase(reply->offence->status));
+    writer_put(w, SLICE("\r\nContent-Type: application/json\r\nContent-Length: "));
+    writer_put_number(w, body.length);
+    writer_put(w, SLICE("\r\n"));
+    writer_put_field(w, SLICE("Date"), reply->date);
+    if (reply->offence->status == 503) {
+        writer_put(w, SLICE("Retry-After: 1\r\n"));
+    } else if (reply->offence->status == 405) {
+        writer_put(w, SLICE("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"));
+    }
+    if (!reply->keep_alive) {
+        writer_put(w, SLICE("Connection: close\r\n"));
+    } else if (reply->client_minor == 0) {
+        writer_put(w, SLICE("Connection: keep-alive\r\n"));
+    }
+    writer_put(w, SLICE("\r\n"));
+    if (!reply->without_body) {
+        writer_put(w, (struct slice){body.at, body.length});
+    }
+}

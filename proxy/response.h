@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * A backend's response while it is received, held back from the client for as long as the hold rule says.
+ * Reads block; the caller has armed a watch on the connection, so that none blocks for ever. */
+#ifndef HOLDFAST_PROXY_RESPONSE_H
+#define HOLDFAST_PROXY_RESPONSE_H
+
+#include "common/clock.h"
+#include "common/compiler.h"
+#include "common/http_chunk.h"
+#include "common/http_decode.h"
+#include "common/http_framing.h"
+
+struct response {
+    int fd;          /* the backend connection it comes on, owned; -1 for none */
+    char *buffer;    /* the head, and behind it the decoded body as far as it is held */
+    size_t capacity; /* header_bytes + hold_bytes */
+    size_t header_bytes;
+    size_t bytes; /* in BUFFER, undecoded ones of the head included */
+    struct http_head_scan scan;
+    struct http_head head; /* slices point into BUFFER */
+    struct http_framing framing;
+    struct http_chunk chunk;
+    size_t body_at;                     /* offset of the body in BUFFER: the head's length */
+    size_t body_bytes;                  /* body bytes held at BODY_AT */
+    uint64_t left_bytes;                /* of a body of known length: still to come */
+    unsigned interim_count;             /* 1xx responses that were swallowed */
+    bool whole;                         /* nothing more will come */
+    bool excess;                        /* bytes came behind its end: the connection can't be used again */
+    const struct http_offence *offence; /* with RESPONSE_MALFORMED */
+};
+
+enum response_end {
+    RESPONSE_HELD,      /* whole, in the buffer */
+    RESPONSE_STREAM,    /* the head is good, the rest is to be streamed */
+    RESPONSE_EMPTY,     /* the connection ended before the first byte */
+    RESPONSE_BROKEN,    /* it ended, or was reset, before the response did */
+    RESPONSE_MALFORMED, /* not a well-formed response: ->offence */
+};
+
+struct response_hold {
+    uint32_t bytes;
+    uint32_t ms;
+};
+
+/* Makes R's buffer for heads of HEADER_BYTES and HOLD_BYTES of body. False without memory. */
+must_check bool response_init(struct response *r, size_t header_bytes, size_t hold_bytes);
+
+/* Closes the connection that R owns, if any, and forgets the response; the buffer stays. */
+void response_clear(struct response *r);
+
+/* Frees all that R holds. */
+void response_release(struct response *r);
+
+/* Receives the response to a request with METHOD on FD, which R owns from now on, until it is whole or HOLD
+ * lets it stream. 1xx responses are swallowed. */
+must_check enum response_end response_receive(struct response *r, int fd, struct slice method,
+                                              const struct response_hold *hold);
+
+/* After RESPONSE_STREAM: reads the next piece of the body, over what the buffer held. Returns RESPONSE_STREAM
+ * with the piece (maybe empty) at *PIECE_, and r->whole set when it is the last one, or RESPONSE_BROKEN or
+ * RESPONSE_MALFORMED. */
+must_check enum response_end response_next_piece(struct response *r, struct slice *piece_);
+
+/* Whether the connection may carry another request after this whole response. */
+bool response_connection_reusable(const struct response *r);
+
+/* The body bytes that are held. */
+struct slice response_held(const struct response *r);
+
+#endif

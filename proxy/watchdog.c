@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT
+ * A tick over a few hundred cache lines costs microseconds; a timer for each blocking call would cost a
+ * system call for each request. The serial in the word keeps the watchdog, which reads a deadline and then
+ * swaps the word, from cutting the next arming instead of the one it looked at. */
+#include "proxy/watchdog.h"
+
+#include "common/panic.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum watch_state { WATCH_OFF, WATCH_ARMED, WATCH_CUTTING, WATCH_CUT };
+#define STATE_MASK UINT64_C(3)
+
+struct watchdog {
+    uint32_t count;
+    struct watch *watches;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* with WAKE: only for the timed wait of the thread */
+    pthread_cond_t wake;
+    bool ending; /* under MUTEX */
+    _Atomic bool cutting_all;
+};
+
+static void cut_if_due(struct watch *w, mono_ns now, bool all)
+{
+    uint64_t word = atomic_load_explicit(&w->word, memory_order_acquire);
+    if ((word & STATE_MASK) != WATCH_ARMED) {
+        return;
+    }
+    mono_ns deadline = atomic_load_explicit(&w->deadline, memory_order_relaxed);
+    int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+    uint64_t base = word & ~STATE_MASK;
+    if ((deadline > now && !all) || !atomic_compare_exchange_strong(&w->word, &word, base | WATCH_CUTTING)) {
+        return;
+    }
+    atomic_store_explicit(&w->cut, deadline <= now ? WATCH_CUT_DEADLINE : WATCH_CUT_STOP,
+                          memory_order_relaxed);
+    shutdown(fd, SHUT_RDWR); /* fails only on a connection that is already gone, which wakes the worker too */
+    atomic_store_explicit(&w->word, base | WATCH_CUT, memory_order_release);
+}
+
+static void *watchdog_main(void *argument)
+{
+    struct watchdog *w = argument;
+    pthread_setname_np(pthread_self(), "hf-watchdog");
+    MUST_0(pthread_mutex_lock(&w->mutex));
+    while (!w->ending) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        mono_ns wake = deadline_after_ms((int64_t)until.tv_sec * NS_PER_S + until.tv_nsec, WATCHDOG_TICK_MS);
+        until = (struct timespec){.tv_sec = wake / NS_PER_S, .tv_nsec = wake % NS_PER_S};
+        pthread_cond_timedwait(&w->wake, &w->mutex, &until);
+        MUST_0(pthread_mutex_unlock(&w->mutex));
+        mono_ns now = clock_mono();
+        bool all = atomic_load(&w->cutting_all);
+        for (uint32_t i = 0; i < w->count; i++) {
+            cut_if_due(&w->watches[i], now, all);
+        }
+        MUST_0(pthread_mutex_lock(&w->mutex));
+    }
+    MUST_0(pthread_mutex_unlock(&w->mutex));
+    return NULL;
+}
+
+struct watchdog *watchdog_start(uint32_t count)
+{
+    struct watchdog *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return NULL;
+    }
+    w->count = count;
+    w->watches = aligned_alloc(CACHE_LINE_BYTES, count * sizeof *w->watches);
+    if (w->watches == NULL) {
+        free(w);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        w->watches[i] = (struct watch){.word = WATCH_OFF, .fd = -1};
+    }
+    pthread_condattr_t attributes;
+    MUST_0(pthread_condattr_init(&attributes));
+    MUST_0(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
+    MUST_0(pthread_cond_init(&w->wake, &attributes));
+    MUST_0(pthread_condattr_destroy(&attributes));
+    MUST_0(pthread_mutex_init(&w->mutex, NULL));
+    if (pthread_create(&w->thread, NULL, watchdog_main, w) != 0) {
+        free(w->watches);
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void watchdog_stop(struct watchdog *w)
+{
+    if (w == NULL) {
+        return;
+    }
+    MUST_0(pthread_mutex_lock(&w->mutex));
+    w->ending = true;
+    MUST_0(pthread_cond_signal(&w->wake));
+    MUST_0(pthread_mutex_unlock(&w->mutex));
+    MUST_0(pthread_join(w->thread, NULL));
+    MUST_0(pthread_cond_destroy(&w->wake));
+    MUST_0(pthread_mutex_destroy(&w->mutex));
+    free(w->watches);
+    free(w);
+}
+
+struct watch *watchdog_watch(struct watchdog *w, uint32_t index)
+{
+    MUST(index < w->count);
+    return &w->watches[index];
+}
+
+void watch_arm(struct watch *w, int fd, mono_ns deadline)
+{
+    uint64_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
+    MUST((word & STATE_MASK) == WATCH_OFF);
+    atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
+    atomic_store_explicit(&w->deadline, deadline, memory_order_relaxed);
+    atomic_store_explicit(&w->word, (word & ~STATE_MASK) + 4 + WATCH_ARMED, memory_order_release);
+}
+
+enum watch_cut watch_disarm(struct watch *w)
+{
+    uint64_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
+    uint64_t off = word & ~STATE_MASK;
+    if ((word & STATE_MASK) == WATCH_ARMED &&
+        atomic_compare_exchange_strong_explicit(&w->word, &word, off | WATCH_OFF, memory_order_acq_rel,
+                                                memory_order_acquire)) {
+        return WATCH_NOT_CUT;
+    }
+    while ((atomic_load_explicit(&w->word, memory_order_acquire) & STATE_MASK) == WATCH_CUTTING) {
+        sched_yield(); /* the watchdog is inside one shutdown(2) */
+    }
+    enum watch_cut cut = (enum watch_cut)atomic_load_explicit(&w->cut, memory_order_relaxed);
+    atomic_store_explicit(&w->word, off | WATCH_OFF, memory_order_relaxed);
+    return cut;
+}
+
+void watchdog_cut_all(struct watchdog *w)
+{
+    atomic_store(&w->cutting_all, true);
+}

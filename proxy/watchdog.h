@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ * Deadlines for blocking calls, without a timer for each. A worker that is about to block on a socket arms
+ * its watch with the descriptor and a deadline; one watchdog thread looks at all watches every few
+ * milliseconds and calls shutdown(2) on a socket whose time is up. The blocked call returns, and the worker
+ * learns why when it disarms.
+ *
+ * States of a watch: OFF -> ARMED, by its worker; ARMED -> OFF, by its worker; ARMED -> CUTTING -> CUT, by
+ * the watchdog; CUT -> OFF, by its worker. While it is CUTTING the worker waits, so that the descriptor is
+ * never closed (and its number reused) under the watchdog's hand. */
+#ifndef HOLDFAST_PROXY_WATCHDOG_H
+#define HOLDFAST_PROXY_WATCHDOG_H
+
+#include "common/clock.h"
+#include "common/compiler.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum watch_cut {
+    WATCH_NOT_CUT,
+    WATCH_CUT_DEADLINE, /* its time was up */
+    WATCH_CUT_STOP,     /* the program ends: watchdog_cut_all() */
+};
+
+struct watch {
+    cache_aligned _Atomic uint64_t word; /* arming serial << 2 | state */
+    _Atomic int fd;
+    _Atomic mono_ns deadline;
+    _Atomic int cut; /* enum watch_cut, valid in state CUT */
+};
+
+struct watchdog; /* opaque; lives from start to exit */
+
+/* Starts the thread over COUNT watches, all off. NULL with errno set. */
+struct watchdog *watchdog_start(uint32_t count);
+
+/* Ends the thread and frees W; no watch may be armed. NULL is fine. */
+void watchdog_stop(struct watchdog *w);
+
+/* Watch INDEX, which belongs to one worker for good. */
+struct watch *watchdog_watch(struct watchdog *w, uint32_t index);
+
+/* From now on FD, a socket, is shut down when DEADLINE has passed (within WATCHDOG_TICK_MS). W must be off.
+ */
+void watch_arm(struct watch *w, int fd, mono_ns deadline);
+
+/* Ends the arming, and says whether the watchdog had to cut. */
+enum watch_cut watch_disarm(struct watch *w);
+
+/* Cuts every armed watch, now and from now on, with WATCH_CUT_STOP. Any thread. */
+void watchdog_cut_all(struct watchdog *w);
+
+enum { WATCHDOG_TICK_MS = 20 };
+
+#endif
