@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_COMMON_CONFIG_H
 #define HOLDFAST_COMMON_CONFIG_H
 
+#include "common/cidr.h"
 #include "common/compiler.h"
 
 #include <stdbool.h>
@@ -41,6 +42,8 @@ struct config_backend {
 struct config {
     struct config_address listen;
     uint32_t workers;
+    struct cidr_set trusted_proxies; /* peers that may name the client in fields of a request */
+    bool proxy_protocol;             /* each connection begins with a PROXY header */
     uint32_t drain_ms;
     struct {
         bool enabled; /* false: "off" */
@@ -63,11 +66,15 @@ struct config {
     struct {
         uint32_t connect_ms, response_ms, request_ms;
         uint32_t client_header_ms, client_body_ms, client_idle_ms, client_write_ms;
+        uint32_t tunnel_idle_ms;
     } timeouts;
     struct {
         uint32_t header_bytes;
         uint64_t body_bytes;
         uint32_t connections;
+        uint32_t connections_per_client; /* 0: no limit */
+        uint32_t body_bytes_per_second;  /* 0: no minimum rate */
+        uint32_t tunnels;
     } limits;
     enum config_log_level log_level;
     enum config_log_format log_format;

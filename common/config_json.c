@@ -107,13 +107,47 @@ static bool read_field(struct reader *r, const struct config_key *key, const str
         struct slice written = here(r).value;
         snprintf(digits, sizeof(digits), "%.*s", (int)written.length, written.at);
         text = digits;
-    } else if (key->kind != CONFIG_KIND_NUMBER) {
+    } else if (key->kind == CONFIG_KIND_BOOLEAN && json_is_boolean(value)) {
+        text = json_is_true(value) ? "true" : "false";
+    } else if (key->kind != CONFIG_KIND_NUMBER && key->kind != CONFIG_KIND_BOOLEAN) {
         text = json_string_value(value); /* NULL when it is none */
     }
     config_key_expected(key, expected);
     if (text != NULL || json_is_null(value))
         read = config_key_set(key, s->base, text, expected);
     return read || refuse_value(r, shown, expected);
+}
+
+/* Reports what is at R, the item SHOWN of an array, as one more than EXPECTED. */
+static bool refuse_one_more(struct reader *r, const char *shown, const char *expected)
+{
+    struct config_position p = config_position(r->text, here(r).value.at);
+    config_error_set(r->error, "%s:%zu:%zu: \"%s\" is one too many, %s", r->name, p.line, p.column, shown,
+                     expected);
+    return false;
+}
+
+/* Reads ARRAY, of any type, as the array of networks KEY. */
+static bool read_networks(struct reader *r, const struct config_key *key, void *base, json_t *array)
+{
+    char shown[PATH_BYTES], expected[CONFIG_EXPECTED_BYTES];
+    size_t index;
+    json_t *item;
+    config_key_expected(key, expected);
+    if (!json_is_array(array))
+        return refuse_value(r, key->path, expected);
+    MUST(config_key_set(key, base, "[]", expected));
+    json_array_foreach(array, index, item)
+    {
+        go_in(r, index);
+        snprintf(shown, sizeof(shown), "%s[%zu]", key->path, index);
+        if (index == CIDR_SET_MAX)
+            return refuse_one_more(r, shown, expected);
+        if (!config_key_append(key, base, json_string_value(item), expected))
+            return refuse_value(r, shown, expected);
+        go_out(r);
+    }
+    return true;
 }
 
 /* Steps to OBJECT's member KEY, when it has one. Returns whether it has. */
@@ -154,10 +188,16 @@ static bool read_backend(struct reader *r, const char *shown, json_t *object)
     }
     if (config_append_backend(r->config, &b))
         return true;
-    bool named = go_in_member(r, object, "name");
+    if (go_in_member(r, object, "name")) {
+        char shown_name[PATH_BYTES + sizeof(".name")];
+        snprintf(shown_name, sizeof(shown_name), "%s.name", shown);
+        return refuse_value(r, shown_name, "expected a name that no other backend has");
+    }
     struct config_position p = config_position(r->text, here(r).value.at);
-    config_error_set(r->error, "%s:%zu:%zu: \"%s\" is %s \"%s\", expected a name that no other backend has",
-                     r->name, p.line, p.column, shown, named ? "named" : "without a name called", b.name);
+    config_error_set(
+        r->error,
+        "%s:%zu:%zu: \"%s\" has no \"name\" and \"%s\" is taken, expected a name that no other backend has",
+        r->name, p.line, p.column, shown, b.name);
     return false;
 }
 
@@ -174,12 +214,8 @@ static bool read_backends(struct reader *r, const struct config_key *key, json_t
     {
         go_in(r, index);
         snprintf(shown, sizeof(shown), "backends[%zu]", index);
-        if (index == CONFIG_BACKENDS_MAX) {
-            struct config_position p = config_position(r->text, here(r).value.at);
-            config_error_set(r->error, "%s:%zu:%zu: \"%s\" is one too many, %s", r->name, p.line, p.column,
-                             shown, expected);
-            return false;
-        }
+        if (index == CONFIG_BACKENDS_MAX)
+            return refuse_one_more(r, shown, expected);
         if (!read_backend(r, shown, item))
             return false;
         go_out(r);
@@ -204,6 +240,8 @@ static bool read_member(struct reader *r, const struct section *s, const char *k
     struct section inner = {.path = path, .shown = shown, .base = s->base};
     if (found != NULL && found->kind == CONFIG_KIND_BACKENDS)
         return read_backends(r, found, value);
+    if (found != NULL && found->kind == CONFIG_KIND_NETWORKS)
+        return read_networks(r, found, s->base, value);
     if (found != NULL)
         return read_field(r, found, s, shown, value);
     return json_is_object(value) ? read_object(r, &inner, value)

@@ -29,6 +29,9 @@ _Static_assert(sizeof(enum config_balance) == sizeof(unsigned) &&
     .kind = CONFIG_KIND_NUMBER, .fallback = (fallback_), .min = (min_), .max = (max_),                       \
     .offset = offsetof(struct type, field), .bytes = sizeof(((struct type *)0)->field)
 #define NUMBER(field, fallback_, min_, max_) .path = #field, NUMBER_IN(config, field, fallback_, min_, max_)
+#define BOOLEAN(field, fallback_)                                                                            \
+    .path = #field, .kind = CONFIG_KIND_BOOLEAN, .fallback = (fallback_),                                    \
+    .offset = offsetof(struct config, field)
 #define WORD(field, fallback_, words_)                                                                       \
     .path = #field, .kind = CONFIG_KIND_WORD, .fallback = (fallback_), .words = (words_),                    \
     .offset = offsetof(struct config, field)
@@ -37,6 +40,9 @@ _Static_assert(sizeof(enum config_balance) == sizeof(unsigned) &&
 static const struct config_key keys[] = {
     {.path = "listen", .kind = CONFIG_KIND_ADDRESS, .fallback = ":80", .offset = offsetof(struct config, listen)},
     {NUMBER(workers, "256", 1, 4096)},
+    {.path = "trusted_proxies", .kind = CONFIG_KIND_NETWORKS, .fallback = "[]",
+     .offset = offsetof(struct config, trusted_proxies)},
+    {BOOLEAN(proxy_protocol, "false")},
     {NUMBER(drain_ms, "10000", 0, 3600000)},
     {.path = "admin.listen", .kind = CONFIG_KIND_ADDRESS_OR_OFF, .fallback = "127.0.0.1:8081",
      .offset = offsetof(struct config, admin.listen), .flag_offset = offsetof(struct config, admin.enabled)},
@@ -59,9 +65,13 @@ static const struct config_key keys[] = {
     {NUMBER(timeouts.client_body_ms, "30000", 1, DAY_MS)},
     {NUMBER(timeouts.client_idle_ms, "60000", 1, DAY_MS)},
     {NUMBER(timeouts.client_write_ms, "30000", 1, DAY_MS)},
+    {NUMBER(timeouts.tunnel_idle_ms, "600000", 1, DAY_MS)},
     {NUMBER(limits.header_bytes, "32768", 1024, 65536)},
     {NUMBER(limits.body_bytes, "16777216", 0, UINT64_C(1) << 40)},
     {NUMBER(limits.connections, "16384", 1, 1000000)},
+    {NUMBER(limits.connections_per_client, "0", 0, 1000000)},
+    {NUMBER(limits.body_bytes_per_second, "500", 0, 1000000000)},
+    {NUMBER(limits.tunnels, "1024", 0, 1000000)},
     {WORD(log_level, "info", level_words)},
     {WORD(log_format, "logfmt", format_words)},
 };
@@ -126,6 +136,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     case CONFIG_KIND_NUMBER:
         snprintf(text, size, "a whole number from %" PRIu64 " to %" PRIu64, key->min, key->max);
         break;
+    case CONFIG_KIND_BOOLEAN:
+        snprintf(text, size, "true or false");
+        break;
     case CONFIG_KIND_WORD:
         list_words(key, text, size);
         break;
@@ -137,6 +150,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
         break;
     case CONFIG_KIND_FILE:
         snprintf(text, size, "a file name or null");
+        break;
+    case CONFIG_KIND_NETWORKS:
+        snprintf(text, size, "an array of up to %d addresses or ADDRESS/BITS", CIDR_SET_MAX);
         break;
     case CONFIG_KIND_NAME:
         snprintf(text, size, "1 to %d letters, digits, '-', '_' and '.'", CONFIG_NAME_BYTES - 1);
@@ -158,6 +174,13 @@ static bool set_number(const struct config_key *key, void *field, const char *te
     uint32_t narrow = (uint32_t)wide;
     memcpy(field, key->bytes == sizeof(narrow) ? (const void *)&narrow : (const void *)&wide, key->bytes);
     return true;
+}
+
+static bool set_boolean(void *field, const char *text)
+{
+    bool on = strcmp(text, "true") == 0;
+    memcpy(field, &on, sizeof(on));
+    return on || strcmp(text, "false") == 0;
 }
 
 static bool set_word(const struct config_key *key, void *field, const char *text)
@@ -188,6 +211,12 @@ static bool set_address_or_off(const struct config_key *key, char *base, const c
     return !*enabled || config_parse_address(text, address, why_);
 }
 
+static bool empty_networks(struct cidr_set *field, const char *text)
+{
+    *field = (struct cidr_set){.count = 0};
+    return strcmp(text, "[]") == 0;
+}
+
 /* Sets KEY's field in BASE from TEXT. False when it is not fit; *WHY_ is set only where more can be said than
  * what KEY takes in general. */
 static bool set_field(const struct config_key *key, char *base, const char *text, const char **why_)
@@ -196,6 +225,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
     switch (key->kind) {
     case CONFIG_KIND_NUMBER:
         return set_number(key, field, text);
+    case CONFIG_KIND_BOOLEAN:
+        return set_boolean(field, text);
     case CONFIG_KIND_WORD:
         return set_word(key, field, text);
     case CONFIG_KIND_ADDRESS:
@@ -204,6 +235,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
         return set_address_or_off(key, base, text, why_);
     case CONFIG_KIND_FILE:
         return set_file(field, text);
+    case CONFIG_KIND_NETWORKS:
+        return empty_networks(field, text);
     case CONFIG_KIND_NAME:
         return config_parse_name(text, field, why_);
     case CONFIG_KIND_URL:
@@ -229,6 +262,21 @@ bool config_key_set(const struct config_key *key, void *base, const char *text,
         snprintf(expected_, CONFIG_EXPECTED_BYTES, "%s%s", why,
                  key->kind == CONFIG_KIND_ADDRESS_OR_OFF ? ", or \"off\"" : "");
     return false;
+}
+
+bool config_key_append(const struct config_key *key, void *base, const char *text,
+                       char expected_[static CONFIG_EXPECTED_BYTES])
+{
+    struct cidr item;
+    struct cidr_set *set = (struct cidr_set *)((char *)base + key->offset);
+    const char *why = NULL;
+    MUST(key->kind == CONFIG_KIND_NETWORKS && set->count < CIDR_SET_MAX);
+    if (!cidr_parse(text == NULL ? "" : text, &item, &why)) {
+        snprintf(expected_, CONFIG_EXPECTED_BYTES, "%s", why);
+        return false;
+    }
+    set->list[set->count++] = item;
+    return true;
 }
 
 /* Sets every key that is a field of BASE to its default. */

@@ -16,10 +16,12 @@
 /* What a key takes, and the type of its field. */
 enum config_kind {
     CONFIG_KIND_NUMBER,         /* whole number: uint32_t or uint64_t */
+    CONFIG_KIND_BOOLEAN,        /* true or false: bool */
     CONFIG_KIND_WORD,           /* one of some words: an enum that counts them from 0 */
     CONFIG_KIND_ADDRESS,        /* struct config_address */
     CONFIG_KIND_ADDRESS_OR_OFF, /* the same, or "off"; a bool beside it tells which */
     CONFIG_KIND_FILE,           /* file name or null: char[CONFIG_PATH_BYTES], null is "" */
+    CONFIG_KIND_NETWORKS,       /* array of addresses and ADDRESS/BITS: struct cidr_set */
     CONFIG_KIND_NAME,           /* a backend's name: char[CONFIG_NAME_BYTES] */
     CONFIG_KIND_URL,            /* a backend's URL: the whole struct config_backend */
     CONFIG_KIND_BACKENDS,       /* array of objects, whose keys are the rows "backends[].*"; no field */
@@ -55,10 +57,15 @@ size_t config_key_children(const char *prefix, struct slice children_[static CON
 void config_key_expected(const struct config_key *key, char expected_[static CONFIG_EXPECTED_BYTES]);
 
 /* Sets KEY's field in BASE (a struct config or config_backend) from TEXT, which is not quoted; NULL stands
- * for null. False with "expected ..." in EXPECTED_ when KEY does not take TEXT; then the field is
- * unspecified. */
+ * for null. Of arrays only the empty one can be set, "[]". False with "expected ..." in EXPECTED_ when KEY
+ * does not take TEXT; then the field is unspecified. */
 must_check bool config_key_set(const struct config_key *key, void *base, const char *text,
                                char expected_[static CONFIG_EXPECTED_BYTES]);
+
+/* Appends TEXT, one item of the array KEY (CONFIG_KIND_NETWORKS), which must have room, to its field in BASE;
+ * NULL stands for an item that is no string. False with "expected ..." in EXPECTED_ when TEXT is not fit. */
+must_check bool config_key_append(const struct config_key *key, void *base, const char *text,
+                                  char expected_[static CONFIG_EXPECTED_BYTES]);
 
 /* Fills B with the defaults of "backends[].*": weight set, name and url "". */
 void config_backend_defaults(struct config_backend *b);

@@ -40,11 +40,11 @@ void http_chunk_release(struct http_chunk *c);
 
 /* Decodes LENGTH raw bytes at BYTES in place: body data is moved to the front of BYTES. Refuses: a size that
  * is not 1 to 16 hex digits or over INT64_MAX; anything but ";" and well-formed extension bytes behind it; a
- * missing or bare CR or LF anywhere; a size line over 4096 bytes; extensions 16384 bytes beyond the data; a
- * trailer section over 8192 bytes; a trailer field line that http_head_scan() would refuse, or that names a
- * field which must not stand in trailers (RFC 9110, 6.5.1: framing, routing, authentication). Trailer fields
- * are kept in C->trailers, which is allocated when the first one begins; out of memory is an offence too
- * (status 503). */
+ * missing or bare CR or LF anywhere; a size line over 4096 bytes; extensions that are 16384 bytes ahead of
+ * the data; a trailer section over 8192 bytes; a trailer field line that http_head_scan() would refuse, or
+ * that names a field which must not stand in trailers (RFC 9110, 6.5.1: framing, routing, authentication,
+ * content). Trailer fields are kept in C->trailers, which is allocated when the first one begins; out of
+ * memory is an offence too (status 503). The verdict does not depend on how the bytes are cut into calls. */
 must_check enum http_chunk_progress http_chunk_decode(struct http_chunk *c, char *bytes, size_t length,
                                                       struct http_chunk_step *step_,
                                                       const struct http_offence **offence_);

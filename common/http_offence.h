@@ -60,7 +60,22 @@
     X(bad_chunk_end, 400, "a chunk's data is not followed by CR LF")                                         \
     X(trailers_too_long, 431, "the trailer section is longer than the limit")                                \
     X(forbidden_trailer, 400, "a field stands in the trailers that must not stand there")                    \
-    X(no_memory, 503, "there is no memory left")
+    X(no_memory, 503, "there is no memory left")                                                             \
+    /* Limits, deadlines and the front end's own state. */                                                   \
+    X(body_too_large, 413, "the body is over limits.body_bytes")                                             \
+    X(no_storage, 503, "there is no room to hold the request")                                               \
+    X(bad_expectation, 417, "the only expectation known here is 100-continue")                               \
+    X(request_timeout, 408, "the request was not whole in time")                                             \
+    X(cut_short, 400, "the request ended in the middle")                                                     \
+    X(bad_proxy_header, 400, "the connection did not begin with a PROXY header")                             \
+    X(too_many_connections, 503, "all connections that limits.connections allows are in use")                \
+    X(client_has_many, 429, "this client has all connections that limits.connections_per_client allows")     \
+    X(no_backend_answered, 502, "no backend gave a usable response")                                         \
+    X(no_backend_in_time, 504, "no backend gave a usable response in time")                                  \
+    X(stopping, 503, "the front end is stopping")                                                            \
+    X(too_many_tunnels, 503, "all tunnels that limits.tunnels allows are in use")                            \
+    X(too_many_interim, 502, "the backend sent 1xx responses without end")                                   \
+    X(unasked_upgrade, 502, "the backend switched protocols without being asked")
 /* clang-format on */
 
 #define HTTP_OFFENCE_DECLARE(name, status, reason) extern const struct http_offence http_offence_##name;

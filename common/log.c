@@ -47,28 +47,26 @@ static void put_text(struct line *line, const char *text)
 }
 
 /* One byte inside quotes. logfmt shows a strange byte as \xNN, JSON as \u00NN; neither can end the line
- * early. */
-static void put_escaped(struct line *line, unsigned char byte, bool json)
+ * early. False when it does not fit whole: half an escape would swallow the closing quote. */
+static bool put_escaped(struct line *line, unsigned char byte, bool json)
 {
-    char code[8];
+    char code[8] = {(char)byte, '\0'};
     if (byte == '"' || byte == '\\') {
-        put_byte(line, '\\');
-        put_byte(line, (char)byte);
-    } else if (byte >= 0x20 && byte < 0x7f) {
-        put_byte(line, (char)byte);
-    } else {
+        snprintf(code, sizeof code, "\\%c", byte);
+    } else if (byte < 0x20 || byte >= 0x7f) {
         snprintf(code, sizeof code, json ? "\\u%04x" : "\\x%02x", byte);
-        if (line->length + 6 < LINE_BYTES - 8) {
-            put_text(line, code);
-        }
     }
+    if (line->length + strlen(code) > LINE_BYTES - 8) {
+        return false;
+    }
+    put_text(line, code);
+    return true;
 }
 
 static void put_quoted(struct line *line, struct slice value, bool json)
 {
     put_byte(line, '"');
-    for (size_t i = 0; i < value.length; i++) {
-        put_escaped(line, (unsigned char)value.at[i], json);
+    for (size_t i = 0; i < value.length && put_escaped(line, (unsigned char)value.at[i], json); i++) {
     }
     line->text[line->length++] = '"';
 }

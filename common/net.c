@@ -19,6 +19,28 @@ socklen_t net_address_length(const union net_address *a)
     return a->base.sa_family == AF_INET6 ? sizeof a->in6 : sizeof a->in;
 }
 
+struct in6_addr net_address_ip(const union net_address *a)
+{
+    struct in6_addr ip = IN6ADDR_ANY_INIT;
+    if (a->base.sa_family == AF_INET6) {
+        ip = a->in6.sin6_addr;
+    } else if (a->base.sa_family == AF_INET) {
+        ip.s6_addr[10] = 0xff;
+        ip.s6_addr[11] = 0xff;
+        memcpy(&ip.s6_addr[12], &a->in.sin_addr, sizeof a->in.sin_addr);
+    }
+    return ip;
+}
+
+bool net_address_in(const union net_address *a, const struct cidr_set *set)
+{
+    if (set->count == 0) {
+        return false;
+    }
+    struct in6_addr ip = net_address_ip(a);
+    return cidr_set_has(set, &ip);
+}
+
 void net_format_ip(const union net_address *a, char text[static NET_TEXT_BYTES])
 {
     text[0] = '\0';

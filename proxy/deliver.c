@@ -43,12 +43,27 @@ void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, 
     (void)lost; /* a client that does not take a few hundred bytes is closed by the caller's next step */
 }
 
-/* Sends COUNT pieces to the client, waiting for it only when it must. */
-static bool send_to_client(const struct delivery *d, struct iovec *iov, int count)
+/* Whether what is left of the response may wait in an outbox: its end is known and near. */
+static bool may_wait(const struct delivery *d)
 {
+    const struct response *r = d->response;
+    return r->whole || (r->framing.body == HTTP_BODY_LENGTH && r->left_bytes <= d->outbox_bytes);
+}
+
+/* Sends COUNT pieces to the client. What it does not take at once goes to the outbox; a stream waits for it.
+ */
+static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
+{
+    if (d->outbox != NULL) {
+        return outbox_append(d->outbox, iov, count);
+    }
     int failure = net_send_all(d->client_fd, iov, count, MSG_DONTWAIT);
     if (failure != EAGAIN && failure != EWOULDBLOCK) {
         return failure == 0;
+    }
+    if (may_wait(d)) {
+        d->outbox = outbox_new(clock_mono());
+        return d->outbox != NULL && outbox_append(d->outbox, iov, count);
     }
     watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
     failure = net_send_all(d->client_fd, iov, count, 0);
@@ -64,31 +79,42 @@ static enum forward_body choose_body(const struct delivery *d)
     if (r->framing.body == HTTP_BODY_NONE) {
         return FORWARD_BODY_NONE;
     }
-    if (r->whole || r->framing.body == HTTP_BODY_LENGTH) {
+    bool trailers = d->takes_trailers && d->client_minor > 0 && response_trailers(r).length > 0;
+    if ((r->whole && !trailers) || r->framing.body == HTTP_BODY_LENGTH) {
         return FORWARD_BODY_LENGTH;
     }
     return d->client_minor == 0 ? FORWARD_BODY_CLOSE : FORWARD_BODY_CHUNKED;
 }
 
-/* Sends one piece of a stream; as a chunk when CHUNKED, and behind it, when it is the LAST, the end of the
- * body. HEAD goes first, if it is not empty. */
-static bool send_piece(const struct delivery *d, struct slice head, struct slice piece, bool chunked,
-                       bool last)
+static void add(struct iovec *iov, int *count, struct slice bytes)
+{
+    if (bytes.length > 0) {
+        iov[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes.at, .iov_len = bytes.length};
+    }
+}
+
+/* Sends one piece of the body, HEAD before it if that is not empty; as a chunk when CHUNKED and, when the
+ * response is whole now, with the last chunk and the trailers behind it (RFC 9112, 7.1). */
+static bool send_piece(struct delivery *d, struct slice head, struct slice piece, bool chunked)
 {
     char size[20];
-    struct iovec iov[5];
+    struct iovec iov[7];
     int count = 0;
-    iov[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)head.at, .iov_len = head.length};
+    add(iov, &count, head);
     if (chunked && piece.length > 0) {
         int digits = snprintf(size, sizeof size, "%zx\r\n", piece.length);
-        iov[count++] = (struct iovec){.iov_base = size, .iov_len = (size_t)digits};
+        add(iov, &count, (struct slice){size, (size_t)digits});
     }
-    iov[count++] = (struct iovec){.iov_base = (void *)(uintptr_t)piece.at, .iov_len = piece.length};
+    add(iov, &count, piece);
     if (chunked && piece.length > 0) {
-        iov[count++] = (struct iovec){.iov_base = (char[]){'\r', '\n'}, .iov_len = 2};
+        add(iov, &count, SLICE("\r\n"));
     }
-    if (chunked && last) {
-        iov[count++] = (struct iovec){.iov_base = (char[]){'0', '\r', '\n', '\r', '\n'}, .iov_len = 5};
+    if (chunked && d->response->whole) {
+        add(iov, &count, SLICE("0\r\n"));
+        if (d->takes_trailers) {
+            add(iov, &count, response_trailers(d->response));
+        }
+        add(iov, &count, SLICE("\r\n"));
     }
     return send_to_client(d, iov, count);
 }
@@ -109,10 +135,26 @@ static void make_close_a_reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
 }
 
-bool deliver(struct delivery *d)
+/* What is left to say when nothing more is sent from here. */
+static enum delivered finish(struct delivery *d, enum forward_body body, bool sent, bool keep_alive)
+{
+    if (d->outbox != NULL && sent && d->response->whole) {
+        d->outbox->keep_alive = keep_alive;
+        return DELIVERED_LATER;
+    }
+    outbox_delete(d->outbox);
+    d->outbox = NULL;
+    if (!d->response->whole && body == FORWARD_BODY_CLOSE) {
+        make_close_a_reset(d->client_fd);
+    }
+    return sent && keep_alive ? DELIVERED_KEEP : DELIVERED_CLOSE;
+}
+
+enum delivered deliver(struct delivery *d)
 {
     struct response *r = d->response;
     enum forward_body body = choose_body(d);
+    bool chunked = body == FORWARD_BODY_CHUNKED;
     bool keep_alive = d->keep_alive && body != FORWARD_BODY_CLOSE;
     struct forward_response forward = {
         .head = &r->head,
@@ -120,19 +162,35 @@ bool deliver(struct delivery *d)
         .length_bytes = r->whole ? r->body_bytes : r->framing.length_bytes,
         .client_minor = d->client_minor,
         .keep_alive = keep_alive,
+        .keep_trailer = chunked && d->takes_trailers,
         .date = deliver_date(),
     };
     forward_response_head(&d->out, &forward);
     MUST(writer_ok(&d->out)); /* twice the longest head that is let in */
-    struct slice head = {d->out.at, d->out.length};
     struct slice piece = response_held(r);
-    bool chunked = body == FORWARD_BODY_CHUNKED;
-    bool sent = send_piece(d, head, piece, chunked, r->whole);
+    bool sent = send_piece(d, (struct slice){d->out.at, d->out.length}, piece, chunked);
     while (sent && !r->whole) {
-        sent = read_piece(d, &piece) && send_piece(d, (struct slice){NULL, 0}, piece, chunked, r->whole);
+        sent = read_piece(d, &piece) && send_piece(d, (struct slice){NULL, 0}, piece, chunked);
     }
-    if (!r->whole && body == FORWARD_BODY_CLOSE) {
-        make_close_a_reset(d->client_fd);
-    }
-    return sent && keep_alive;
+    return finish(d, body, sent, keep_alive);
+}
+
+static bool deliver_1xx(int fd, const struct http_head *head, struct writer out, bool upgrade)
+{
+    struct forward_response forward = {
+        .head = head, .body = FORWARD_BODY_NONE, .client_minor = 1, .keep_alive = true, .upgrade = upgrade};
+    forward_response_head(&out, &forward);
+    MUST(writer_ok(&out));
+    struct iovec iov = {.iov_base = out.at, .iov_len = out.length};
+    return net_send_all(fd, &iov, 1, MSG_DONTWAIT) == 0;
+}
+
+bool deliver_early(int fd, const struct http_head *head, struct writer out)
+{
+    return deliver_1xx(fd, head, out, false);
+}
+
+bool deliver_upgrade(int fd, const struct http_head *head, struct writer out)
+{
+    return deliver_1xx(fd, head, out, true);
 }

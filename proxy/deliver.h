@@ -4,6 +4,7 @@
 #define HOLDFAST_PROXY_DELIVER_H
 
 #include "common/writer.h"
+#include "proxy/outbox.h"
 #include "proxy/response.h"
 #include "proxy/watchdog.h"
 
@@ -13,16 +14,31 @@ struct delivery {
     unsigned client_minor; /* the client speaks HTTP/1.0 or 1.1 */
     bool keep_alive;       /* the client and we would like to go on */
     bool to_head;          /* the request was HEAD */
+    bool takes_trailers;   /* the client said TE: trailers */
     struct watch *watch;   /* the calling worker's */
     uint32_t read_ms;      /* longest wait for a piece from the backend */
     uint32_t write_ms;     /* longest wait for the client to take a piece */
+    uint64_t outbox_bytes; /* a response of known length up to this may wait in an outbox */
     struct writer out;     /* empty, room for the head */
+    struct outbox *outbox; /* NULL; set when the client did not take all at once: now the caller's */
 };
 
-/* Delivers. Returns true when the client got a whole response and its connection may go on, false when it
- * must be closed. A stream that breaks ends without its last chunk or short of its length, so that the client
- * can't take it for whole. */
-must_check bool deliver(struct delivery *d);
+enum delivered {
+    DELIVERED_KEEP,  /* the client got a whole response, its connection may go on */
+    DELIVERED_CLOSE, /* its connection must be closed */
+    DELIVERED_LATER, /* the rest stands in the outbox, which says what comes behind it */
+};
+
+/* Delivers. A stream that breaks ends without its last chunk or short of its length, so that the client can't
+ * take it for whole. */
+must_check enum delivered deliver(struct delivery *d);
+
+/* Sends an interim response (103) on FD. False when the client did not take all of it, so that nothing may
+ * follow. */
+must_check bool deliver_early(int fd, const struct http_head *head, struct writer out);
+
+/* Sends the 101 of an upgrade on FD. False as above. */
+must_check bool deliver_upgrade(int fd, const struct http_head *head, struct writer out);
 
 /* Sends a reply of our own on FD, without waiting when the client does not read. */
 void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,

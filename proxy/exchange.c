@@ -8,6 +8,7 @@
  * still be used; every attempt that began is ended once, by attempt_end(). */
 #include "proxy/exchange.h"
 
+#include "common/http_offence.h"
 #include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
@@ -15,23 +16,23 @@
 #include "proxy/forward.h"
 #include "proxy/verdict.h"
 
-#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-static const struct http_offence no_good_response = {502, "no_backend_answered",
-                                                     "No backend gave a usable response."};
-static const struct http_offence no_response_in_time = {504, "no_backend_in_time",
-                                                        "No backend gave a usable response in time."};
-static const struct http_offence stopping = {503, "stopping", "The front end is stopping."};
 
 /* The state of one exchange across its attempts. */
 struct trial {
     struct exchange *x;
-    const struct client *client;
+    struct client *client;
     struct request *request;
-    mono_ns deadline; /* of the whole request */
-    uint64_t tried;   /* set of backends */
+    struct identity identity;
+    bool trusted;         /* the client may speak for others */
+    struct slice upgrade; /* protocols offered; empty for none */
+    bool takes_trailers;  /* the client does */
+    bool client_broken;   /* an early response could not be sent whole: nothing may follow */
+    mono_ns deadline;     /* of the whole request */
+    uint64_t tried;       /* set of backends */
     uint32_t attempts;
     uint32_t failures;
     bool timed_out; /* some attempt ran out of time */
@@ -47,7 +48,7 @@ bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch,
 {
     const struct config *config = proxy->config;
     *x = (struct exchange){.proxy = proxy, .watch = watch, .shard = shard};
-    x->out_bytes = 2 * (size_t)config->limits.header_bytes + 4096;
+    x->out_bytes = 4 * (size_t)config->limits.header_bytes + 4096; /* Host is told up to four times */
     x->out = malloc(x->out_bytes);
     bool made = true;
     for (int i = 0; i < 2; i++) {
@@ -68,39 +69,74 @@ void exchange_release(struct exchange *x)
     response_release(&x->responses[1]);
 }
 
+/* Whether the body is sent chunked, which only trailers need. */
+static bool sends_trailers(const struct trial *t)
+{
+    return t->takes_trailers && t->request->chunk.trailers_bytes > 0;
+}
+
 /* Writes the request's head for BACKEND into the worker's buffer. */
 static struct slice request_head(const struct trial *t, uint32_t backend)
 {
     static const size_t scheme_bytes = sizeof "http://" - 1;
-    char ip[NET_TEXT_BYTES];
-    net_format_ip(&t->client->peer, ip);
     struct forward_request forward = {
         .head = &t->request->head,
+        .identity = &t->identity,
+        .client = &t->client->peer,
+        .trusted = t->trusted,
         .has_body = t->request->framing.body != HTTP_BODY_NONE,
+        .chunked = sends_trailers(t),
         .body_bytes = request_body_bytes(t->request),
-        .client_ip = slice_of(ip),
         .authority = slice_of(t->x->proxy->config->backends[backend].url + scheme_bytes),
+        .upgrade = t->upgrade,
+        .te_trailers = t->takes_trailers,
     };
     struct writer w = {.at = t->x->out, .capacity = t->x->out_bytes};
     forward_request_head(&w, &forward);
-    MUST(writer_ok(&w)); /* twice the longest head that is let in */
+    MUST(writer_ok(&w)); /* made for the longest head that is let in */
     return (struct slice){w.at, w.length};
 }
 
-/* Sends head and body. 0 or an errno value. */
+static struct iovec piece(const void *at, size_t length)
+{
+    return (struct iovec){.iov_base = (void *)(uintptr_t)at, .iov_len = length};
+}
+
+/* Sends head and body. 0 or an errno value. A body with trailers goes as one chunk (RFC 9112, 7.1). */
 static int send_request(const struct trial *t, int fd, struct slice head)
 {
     const struct request *r = t->request;
-    struct iovec iov[2] = {{.iov_base = t->x->out, .iov_len = head.length}};
-    if (r->body.at != NULL) {
-        iov[1] = (struct iovec){.iov_base = r->in + (r->body.at - r->in), .iov_len = r->body.length};
-    } else if (r->spool.file == -1) {
-        iov[1] = (struct iovec){.iov_base = r->spool.memory, .iov_len = (size_t)r->spool.length_bytes};
-    } else {
-        int failure = net_send_all(fd, iov, 1, MSG_MORE);
-        return failure != 0 ? failure : net_send_file(fd, r->spool.file, r->spool.length_bytes);
+    bool chunked = sends_trailers(t);
+    char size[20];
+    int size_bytes = 0;
+    struct iovec tail[3] = {piece("\r\n0\r\n", 7), piece(r->chunk.trailers, r->chunk.trailers_bytes),
+                            piece("\r\n", 2)};
+    if (chunked && request_body_bytes(r) > 0) {
+        size_bytes = snprintf(size, sizeof size, "%" PRIx64 "\r\n", request_body_bytes(r));
+    } else if (chunked) {
+        tail[0] = piece("0\r\n", 3);
     }
-    return net_send_all(fd, iov, 2, 0);
+    struct iovec iov[3] = {piece(head.at, head.length), piece(size, (size_t)size_bytes)};
+    int failure;
+    if (r->body.at == NULL && r->spool.file != -1) {
+        failure = net_send_all(fd, iov, 2, MSG_MORE);
+        failure = failure != 0 ? failure : net_send_file(fd, r->spool.file, r->spool.length_bytes);
+    } else {
+        iov[2] = r->body.at != NULL ? piece(r->body.at, r->body.length)
+                                    : piece(r->spool.memory, (size_t)r->spool.length_bytes);
+        failure = net_send_all(fd, iov, 3, chunked ? MSG_MORE : 0);
+    }
+    return failure != 0 || !chunked ? failure : net_send_all(fd, tail, 3, 0);
+}
+
+/* Passes a backend's 103 (RFC 8297) on at once. */
+static void pass_early(void *owner, const struct http_head *head)
+{
+    struct trial *t = owner;
+    struct writer out = {.at = t->x->out, .capacity = t->x->out_bytes};
+    if (!t->client_broken && !deliver_early(t->client->fd, head, out)) {
+        t->client_broken = true;
+    }
 }
 
 /* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
@@ -110,14 +146,21 @@ static enum attempt_end converse(struct trial *t, int fd, struct slice head, boo
 {
     struct exchange *x = t->x;
     const struct config *config = x->proxy->config;
-    struct response_hold hold = {.bytes = config->retry.hold_bytes, .ms = config->retry.hold_ms};
+    struct response_rules rules = {
+        .method = t->request->head.method,
+        .hold_bytes = config->retry.hold_bytes,
+        .hold_ms = config->retry.hold_ms,
+        .upgrade_asked = t->upgrade.length > 0,
+        .early = t->request->head.version_minor > 0 ? pass_early : NULL,
+        .owner = t,
+    };
     mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.response_ms);
     *untouched_ = false;
     watch_arm(x->watch, fd, deadline_earlier(deadline, t->deadline));
     int unsent = send_request(t, fd, head);
     /* A backend may answer and hang up without reading the whole body: what it said is looked at all the
      * same. */
-    enum response_end end = response_receive(t->current, fd, t->request->head.method, &hold);
+    enum response_end end = response_receive(t->current, fd, &rules);
     enum watch_cut cut = watch_disarm(x->watch);
     if (cut != WATCH_NOT_CUT || unsent != 0) {
         t->current->excess = true;
@@ -154,11 +197,10 @@ static int connect_to(const struct trial *t, uint32_t backend)
 /* One attempt on BACKEND. An idle connection that turns out to be stale is replaced by a fresh one, once. */
 static enum attempt_end attempt_run(struct trial *t, uint32_t backend)
 {
-    struct slice head = request_head(t, backend);
     bool untouched = false;
     int fd = upstream_take_idle(&t->x->proxy->upstreams[backend]);
     if (fd != -1) {
-        enum attempt_end end = converse(t, fd, head, &untouched);
+        enum attempt_end end = converse(t, fd, request_head(t, backend), &untouched);
         if (!untouched || end != ATTEMPT_RESET) {
             return end;
         }
@@ -168,7 +210,7 @@ static enum attempt_end attempt_run(struct trial *t, uint32_t backend)
     if (fd == -1) {
         return ATTEMPT_CONNECT;
     }
-    return converse(t, fd, head, &untouched);
+    return converse(t, fd, request_head(t, backend), &untouched);
 }
 
 static const char *end_name(enum attempt_end end)
@@ -229,7 +271,8 @@ static bool attempt_end(struct trial *t, const struct attempt_ticket *ticket, en
     struct attempt_outcome outcome = {.end = end, .failure = end != ATTEMPT_CANCELLED};
     if (end == ATTEMPT_ANSWERED) {
         outcome.status = t->current->head.status;
-        outcome.failure = verdict_is_failure(proxy->config->health.failure, outcome.status);
+        outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
+                          verdict_is_failure(proxy->config->health.failure, outcome.status);
         outcome.latency_ns = clock_mono() - begun;
     }
     if (outcome.failure) {
@@ -246,7 +289,7 @@ static bool attempt_end(struct trial *t, const struct attempt_ticket *ticket, en
  * to. */
 static void settle_connection(const struct trial *t, struct response *r, uint32_t backend)
 {
-    if (r->whole) {
+    if (r->whole && r->head.status != 101) {
         if (response_connection_reusable(r)) {
             upstream_give_back(&t->x->proxy->upstreams[backend], r->fd, clock_mono());
         } else {
@@ -320,58 +363,125 @@ static bool try_backends(struct trial *t)
     return false;
 }
 
-/* Nothing usable came: an answer of our own. */
-static bool answer_failure(const struct trial *t, bool keep_alive)
+/* An answer of our own. */
+static enum exchange_end answer(const struct trial *t, const struct http_offence *offence, bool keep_alive)
 {
-    const struct http_offence *offence = &no_good_response;
-    if (t->stopped) {
-        offence = &stopping;
-    } else if (t->timed_out) {
-        offence = &no_response_in_time;
-    }
     const struct http_head *head = &t->request->head;
     traffic_count(t->x->proxy->traffic, t->x->shard, (unsigned)offence->status, t->attempts > 1, false);
+    if (t->client_broken) {
+        return EXCHANGE_CLOSE;
+    }
     deliver_reply(t->client->fd, offence, keep_alive, head->version_minor,
                   slice_equal(head->method, SLICE("HEAD")));
-    return keep_alive;
+    return keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
 }
 
-bool exchange_run(struct exchange *x, const struct client *client, struct request *request)
+/* Nothing usable came. */
+static enum exchange_end answer_failure(const struct trial *t, bool keep_alive)
+{
+    if (t->stopped) {
+        return answer(t, &http_offence_stopping, false);
+    }
+    return answer(t, t->timed_out ? &http_offence_no_backend_in_time : &http_offence_no_backend_answered,
+                  keep_alive);
+}
+
+/* The backend switched protocols: tells the client. */
+static enum exchange_end begin_tunnel(struct trial *t)
+{
+    struct writer out = {.at = t->x->out, .capacity = t->x->out_bytes};
+    if (t->client_broken || !deliver_upgrade(t->client->fd, &t->current->head, out)) {
+        tunnels_cancel(t->x->proxy->tunnels);
+        return EXCHANGE_CLOSE;
+    }
+    t->x->switched = t->current;
+    return EXCHANGE_TUNNEL;
+}
+
+void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend)
+{
+    struct response *r = x->switched;
+    int backend_fd = r->fd;
+    r->fd = -1;
+    tunnels_begin(x->proxy->tunnels, client_fd, backend_fd, response_tunnel_bytes(r), to_backend);
+    x->switched = NULL;
+    response_clear(r);
+}
+
+/* Brings the chosen response to the client. */
+static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen, uint32_t backend,
+                                        bool keep_alive)
+{
+    struct exchange *x = t->x;
+    const struct config *config = x->proxy->config;
+    struct delivery delivery = {
+        .response = chosen,
+        .client_fd = t->client->fd,
+        .client_minor = t->request->head.version_minor,
+        .keep_alive = keep_alive,
+        .to_head = slice_equal(t->request->head.method, SLICE("HEAD")),
+        .takes_trailers = t->takes_trailers,
+        .watch = x->watch,
+        .read_ms = config->timeouts.response_ms,
+        .write_ms = config->timeouts.client_write_ms,
+        .outbox_bytes = config->limits.body_bytes,
+        .out = {.at = x->out, .capacity = x->out_bytes},
+    };
+    enum delivered delivered = t->client_broken ? DELIVERED_CLOSE : deliver(&delivery);
+    settle_connection(t, chosen, backend);
+    if (delivered == DELIVERED_LATER) {
+        t->client->outbox = delivery.outbox;
+        return EXCHANGE_LATER;
+    }
+    return delivered == DELIVERED_KEEP ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+}
+
+static struct trial trial_of(struct exchange *x, struct client *client, struct request *request)
 {
     const struct config *config = x->proxy->config;
+    const struct http_head *head = &request->head;
     struct trial t = {
         .x = x,
         .client = client,
         .request = request,
+        .trusted = net_address_in(&client->peer, &config->trusted_proxies),
+        .upgrade = forward_upgrade_of(head),
+        .takes_trailers =
+            head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers")),
         .deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms),
-        .may_replay = verdict_may_replay(config->retry.methods, request->head.method),
+        .may_replay = verdict_may_replay(config->retry.methods, head->method),
         .current = &x->responses[0],
         .best = &x->responses[1],
     };
+    identity_fill(&t.identity, head);
+    return t;
+}
+
+enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
+{
+    struct trial t = trial_of(x, client, request);
+    bool keep_alive =
+        request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
+    if (t.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
+        return answer(&t, &http_offence_too_many_tunnels, keep_alive);
+    }
     bool good = try_backends(&t);
-    bool keep_alive = request->head.keep_alive && !t.stopped &&
-                      !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
+    if (good && t.current->head.status == 101) {
+        traffic_count(x->proxy->traffic, x->shard, 200, t.attempts > 1, t.failures > 0);
+        return begin_tunnel(&t);
+    }
+    if (t.upgrade.length > 0) {
+        tunnels_cancel(x->proxy->tunnels);
+    }
     if (!good && !t.have_best) {
         return answer_failure(&t, keep_alive);
     }
     struct response *chosen = good ? t.current : t.best;
-    uint32_t backend = good ? t.current_backend : t.best_backend;
     unsigned status = chosen->head.status;
     traffic_count(x->proxy->traffic, x->shard, status, t.attempts > 1, status == 200 && t.failures > 0);
-    struct delivery delivery = {
-        .response = chosen,
-        .client_fd = client->fd,
-        .client_minor = request->head.version_minor,
-        .keep_alive = keep_alive,
-        .to_head = slice_equal(request->head.method, SLICE("HEAD")),
-        .watch = x->watch,
-        .read_ms = config->timeouts.response_ms,
-        .write_ms = config->timeouts.client_write_ms,
-        .out = {.at = x->out, .capacity = x->out_bytes},
-    };
-    keep_alive = deliver(&delivery);
-    settle_connection(&t, chosen, backend);
+    enum exchange_end end =
+        deliver_chosen(&t, chosen, good ? t.current_backend : t.best_backend, keep_alive && !t.stopped);
     response_clear(&x->responses[0]);
     response_clear(&x->responses[1]);
-    return keep_alive;
+    return end;
 }

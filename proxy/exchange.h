@@ -15,6 +15,7 @@ struct exchange {
     char *out;           /* room for one head that is being written */
     size_t out_bytes;
     struct response responses[2]; /* the one being received, and the best one so far */
+    struct response *switched;    /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
 };
 
 /* Makes X ready for a worker. False without memory. */
@@ -23,9 +24,20 @@ must_check bool exchange_init(struct exchange *x, struct proxy *proxy, struct wa
 /* Frees what X holds. */
 void exchange_release(struct exchange *x);
 
-/* Answers REQUEST, which is WHOLE, on the client's connection. Returns true when the connection may go on,
- * false when it must be closed: the client wants that, or what was sent is not a whole response. Counts
- * everything in the ledger and the traffic. */
-must_check bool exchange_run(struct exchange *x, const struct client *client, struct request *request);
+enum exchange_end {
+    EXCHANGE_KEEP,   /* answered: the connection may go on */
+    EXCHANGE_CLOSE,  /* the connection must be closed: the client wants that, or what was sent is not a whole
+                        response */
+    EXCHANGE_LATER,  /* answered, but the client has not taken all: the rest stands in client->outbox */
+    EXCHANGE_TUNNEL, /* the backend switched protocols: exchange_tunnel() must follow */
+};
+
+/* Answers REQUEST, which is WHOLE, on the client's connection. Counts everything in the ledger and the
+ * traffic. */
+must_check enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request);
+
+/* After EXCHANGE_TUNNEL: gives CLIENT_FD, with what came from the client behind its request, and the
+ * backend's connection to the tunnels. */
+void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend);
 
 #endif

@@ -39,47 +39,104 @@ static void put_end_to_end(struct writer *w, const struct http_head *head, uint3
         if (field->id != HTTP_FIELD_OTHER && (left_out >> field->id & 1) != 0) {
             continue;
         }
-        if (named && http_head_list_has(head, HTTP_FIELD_CONNECTION, field->name)) {
-            continue;
+        if (named && field->id != HTTP_FIELD_UPGRADE &&
+            http_head_list_has(head, HTTP_FIELD_CONNECTION, field->name)) {
+            continue; /* Upgrade is named there by necessity, and left out above when it must be */
         }
         writer_put_field(w, field->name, field->value);
     }
 }
 
-void forward_request_head(struct writer *w, const struct forward_request *request)
+struct slice forward_upgrade_of(const struct http_head *head)
 {
-    const struct http_head *head = request->head;
+    static const struct slice none = {NULL, 0};
+    const struct http_field *upgrade = http_head_find(head, HTTP_FIELD_UPGRADE);
+    if (upgrade == NULL || head->version_minor == 0 || upgrade->value.length == 0 ||
+        !http_head_list_has(head, HTTP_FIELD_CONNECTION, SLICE("upgrade")) ||
+        http_head_list_has(head, HTTP_FIELD_UPGRADE, SLICE("h2c"))) {
+        return none;
+    }
+    return upgrade->value;
+}
+
+/* The request line, with the target in origin-form. Returns the request's authority; AT is NULL when it has
+ * none. */
+static struct slice put_request_line(struct writer *w, const struct http_head *head)
+{
     const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
     struct slice authority = host != NULL ? host->value : (struct slice){NULL, 0};
     struct slice path = head->target;
-    struct slice split_authority;
-    bool absolute = http_target_split(head->target, &split_authority, &path);
-    if (absolute) {
-        authority = split_authority;
-    }
+    struct slice target_authority;
     writer_put(w, head->method);
     writer_put(w, SLICE(" "));
-    if (absolute && path.length == 0) {
-        writer_put(w, slice_equal(head->method, SLICE("OPTIONS")) ? SLICE("*") : SLICE("/"));
-    } else if (absolute && path.at[0] != '/') {
-        writer_put(w, SLICE("/"));
+    if (http_target_split(head->target, &target_authority, &path)) {
+        authority = target_authority;
+        if (path.length == 0) {
+            writer_put(w, slice_equal(head->method, SLICE("OPTIONS")) ? SLICE("*") : SLICE("/"));
+        } else if (path.at[0] != '/') {
+            writer_put(w, SLICE("/"));
+        }
     }
     writer_put(w, path);
     writer_put(w, SLICE(" HTTP/1.1\r\n"));
+    return authority;
+}
+
+static void put_length(struct writer *w, uint64_t length_bytes)
+{
+    writer_put(w, SLICE("Content-Length: "));
+    writer_put_number(w, length_bytes);
+    writer_put(w, SLICE("\r\n"));
+}
+
+void forward_request_head(struct writer *w, const struct forward_request *request)
+{
+    const struct http_head *head = request->head;
+    struct slice authority = put_request_line(w, head);
     writer_put_field(w, SLICE("Host"), authority.at != NULL ? authority : request->authority);
-    put_end_to_end(w, head, hop_by_hop | rewritten_in_requests);
-    if (request->has_body) {
-        writer_put(w, SLICE("Content-Length: "));
-        writer_put_number(w, request->body_bytes);
-        writer_put(w, SLICE("\r\n"));
+    uint32_t kept = request->chunked ? BIT(HTTP_FIELD_TRAILER) : 0;
+    put_end_to_end(w, head,
+                   (hop_by_hop | rewritten_in_requests | identity_replaces(request->identity)) & ~kept);
+    if (request->chunked) {
+        writer_put(w, SLICE("Transfer-Encoding: chunked\r\n"));
+    } else if (request->has_body) {
+        put_length(w, request->body_bytes);
     }
-    writer_put_field(w, SLICE("X-Forwarded-For"), request->client_ip);
-    writer_put(w, SLICE("X-Forwarded-Proto: http\r\n"));
-    if (authority.at != NULL) {
-        writer_put_field(w, SLICE("X-Forwarded-Host"), authority);
+    if (request->te_trailers) {
+        writer_put(w, SLICE("TE: trailers\r\n"));
     }
+    if (request->upgrade.length > 0) {
+        writer_put_field(w, SLICE("Upgrade"), request->upgrade);
+        writer_put(w, request->te_trailers ? SLICE("Connection: upgrade, TE\r\n")
+                                           : SLICE("Connection: upgrade\r\n"));
+    } else if (request->te_trailers) {
+        writer_put(w, SLICE("Connection: TE\r\n"));
+    }
+    identity_write(w, request->identity, head, request->client, authority, request->trusted);
     writer_put(w, head->version_minor == 0 ? SLICE("Via: 1.0 holdfast\r\n\r\n")
                                            : SLICE("Via: 1.1 holdfast\r\n\r\n"));
+}
+
+/* What a response's head says of its framing and of the connection. */
+static void put_connection(struct writer *w, const struct forward_response *response)
+{
+    if (response->upgrade) {
+        writer_put(w, SLICE("Connection: upgrade\r\n"));
+        return;
+    }
+    if (response->head->status < 200) {
+        return;
+    }
+    if (response->body == FORWARD_BODY_LENGTH) {
+        put_length(w, response->length_bytes);
+    } else if (response->body == FORWARD_BODY_CHUNKED) {
+        writer_put(w, SLICE("Transfer-Encoding: chunked\r\n"));
+    }
+    if (!response->keep_alive) {
+        writer_put(w, SLICE("Connection: close\r\n"));
+    } else if (response->client_minor == 0) {
+        writer_put(w, SLICE("Connection: keep-alive\r\n"));
+    }
 }
 
 void forward_response_head(struct writer *w, const struct forward_response *response)
@@ -94,22 +151,17 @@ void forward_response_head(struct writer *w, const struct forward_response *resp
     if (response->body != FORWARD_BODY_AS_GIVEN) {
         left_out |= BIT(HTTP_FIELD_CONTENT_LENGTH);
     }
+    if (response->keep_trailer) {
+        left_out &= ~BIT(HTTP_FIELD_TRAILER);
+    }
+    if (response->upgrade) {
+        left_out &= ~BIT(HTTP_FIELD_UPGRADE);
+    }
     put_end_to_end(w, head, left_out);
-    if ((head->seen_ids & BIT(HTTP_FIELD_DATE)) == 0) {
+    if ((head->seen_ids & BIT(HTTP_FIELD_DATE)) == 0 && head->status >= 200) {
         writer_put_field(w, SLICE("Date"), response->date);
     }
     writer_put(w, head->version_minor == 0 ? SLICE("Via: 1.0 holdfast\r\n") : SLICE("Via: 1.1 holdfast\r\n"));
-    if (response->body == FORWARD_BODY_LENGTH) {
-        writer_put(w, SLICE("Content-Length: "));
-        writer_put_number(w, response->length_bytes);
-        writer_put(w, SLICE("\r\n"));
-    } else if (response->body == FORWARD_BODY_CHUNKED) {
-        writer_put(w, SLICE("Transfer-Encoding: chunked\r\n"));
-    }
-    if (!response->keep_alive) {
-        writer_put(w, SLICE("Connection: close\r\n"));
-    } else if (response->client_minor == 0) {
-        writer_put(w, SLICE("Connection: keep-alive\r\n"));
-    }
+    put_connection(w, response);
     writer_put(w, SLICE("\r\n"));
 }

@@ -3,6 +3,7 @@
  * once would spin. The thread pauses for one tick instead, or until a connection closes by itself. */
 #include "proxy/listener.h"
 
+#include "common/http_offence.h"
 #include "common/log.h"
 #include "common/panic.h"
 #include "proxy/deliver.h"
@@ -22,9 +23,6 @@ enum {
     ACCEPT_BATCH = 64,    /* connections taken between two looks at the clock */
 };
 
-static const struct http_offence too_many_connections = {
-    503, "too_many_connections", "All connections that limits.connections allows are in use."};
-
 struct listener {
     struct proxy *proxy;
     pthread_t thread;
@@ -36,9 +34,10 @@ struct listener {
 };
 
 /* Shows a connection that there is no room for it. */
-static void turn_away(int fd)
+static void turn_away(struct proxy *proxy, int fd, const struct http_offence *offence)
 {
-    deliver_reply(fd, &too_many_connections, false, 1, false);
+    traffic_count(proxy->traffic, proxy->config->workers, (unsigned)offence->status, false, false);
+    deliver_reply(fd, offence, false, 1, false);
     close(fd);
 }
 
@@ -60,8 +59,15 @@ static bool accept_one(struct listener *l, bool *pause_)
     }
     l->complained = false;
     mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_idle_ms);
-    if (!parking_admit(proxy->parking, fd, &peer, deadline)) {
-        turn_away(fd);
+    switch (parking_admit(proxy->parking, fd, &peer, proxy->config->proxy_protocol, deadline)) {
+    case PARKING_ADMITTED:
+        break;
+    case PARKING_FULL:
+        turn_away(proxy, fd, &http_offence_too_many_connections);
+        break;
+    case PARKING_CLIENT_HAS_MANY:
+        turn_away(proxy, fd, &http_offence_client_has_many);
+        break;
     }
     return true;
 }

@@ -11,6 +11,7 @@
 
 #include "common/lock.h"
 #include "common/panic.h"
+#include "proxy/tally.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -20,7 +21,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum slot_state { SLOT_FREE, SLOT_IDLE, SLOT_READING, SLOT_BUSY, SLOT_AGAIN };
+enum slot_state { SLOT_FREE, SLOT_IDLE, SLOT_READING, SLOT_WRITING, SLOT_LINGERING, SLOT_BUSY, SLOT_AGAIN };
 
 /* A slot's word: generation (32 bits), serial (29), state (3). */
 #define STATE_MASK      UINT64_C(0x7)
@@ -50,7 +51,23 @@ struct parking {
         uint32_t free_count;
     } shared;
     _Atomic uint32_t open;
+    struct tally *tally; /* NULL: no limit for one client */
 };
+
+static bool is_parked(enum slot_state state)
+{
+    return state >= SLOT_IDLE && state <= SLOT_LINGERING;
+}
+
+static enum slot_state slot_state_of(enum parking_phase phase)
+{
+    return (enum slot_state)((int)phase - (int)PARKING_IDLE + (int)SLOT_IDLE);
+}
+
+static enum parking_phase phase_of(enum slot_state state)
+{
+    return (enum parking_phase)((int)state - (int)SLOT_IDLE + (int)PARKING_IDLE);
+}
 
 /* WORD with another state. */
 static uint64_t with_state(uint64_t word, enum slot_state state)
@@ -82,7 +99,7 @@ static void *lazy_pages(size_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
-struct parking *parking_new(uint32_t capacity)
+struct parking *parking_new(uint32_t capacity, uint32_t per_client)
 {
     struct parking *p = calloc(1, sizeof *p);
     if (p == NULL) {
@@ -95,9 +112,11 @@ struct parking *parking_new(uint32_t capacity)
     p->slots = lazy_pages(capacity * sizeof *p->slots);
     p->deadlines = lazy_pages(capacity * sizeof *p->deadlines);
     p->shared.free_slots = lazy_pages(capacity * sizeof *p->shared.free_slots);
+    p->tally = per_client > 0 ? tally_new(capacity, per_client) : NULL;
     struct epoll_event stop = {.events = EPOLLIN, .data.u64 = STOP_EVENT};
     if (p->epoll_fd == -1 || p->stop_fd == -1 || p->slots == NULL || p->deadlines == NULL ||
-        p->shared.free_slots == NULL || epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->stop_fd, &stop) == -1) {
+        p->shared.free_slots == NULL || (per_client > 0 && p->tally == NULL) ||
+        epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->stop_fd, &stop) == -1) {
         parking_delete(p);
         return NULL;
     }
@@ -112,7 +131,7 @@ void parking_delete(struct parking *p)
     uint32_t used = atomic_load(&p->ever_used);
     for (uint32_t i = 0; i < used; i++) {
         if (state_of(atomic_load(&p->slots[i].word)) != SLOT_FREE) {
-            MUST(p->slots[i].client.request == NULL);
+            MUST(p->slots[i].client.request == NULL && p->slots[i].client.outbox == NULL);
             close(p->slots[i].client.fd);
         }
     }
@@ -131,6 +150,7 @@ void parking_delete(struct parking *p)
     if (p->shared.free_slots != NULL) {
         munmap(p->shared.free_slots, p->capacity * sizeof *p->shared.free_slots);
     }
+    tally_delete(p->tally);
     lock_destroy(&p->shared.lock);
     free(p);
 }
@@ -157,33 +177,65 @@ static void slot_release(struct parking *p, uint32_t slot)
     lock_free(&p->shared.lock);
 }
 
-bool parking_admit(struct parking *p, int fd, const union net_address *peer, mono_ns deadline)
+bool parking_count_client(struct parking *p, struct client *c)
+{
+    if (p->tally != NULL) {
+        struct in6_addr ip = net_address_ip(&c->peer);
+        c->tallied = tally_add(p->tally, &ip);
+        return c->tallied;
+    }
+    return true;
+}
+
+/* Gives C's slot up; stale events for it fail from now on. */
+static void vacate(struct parking *p, struct client *c)
+{
+    MUST(c->request == NULL && c->outbox == NULL);
+    if (c->tallied) {
+        struct in6_addr ip = net_address_ip(&c->peer);
+        tally_remove(p->tally, &ip);
+    }
+    struct slot *slot = &p->slots[c->slot];
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+    atomic_store_explicit(&slot->word, freed_word(word), memory_order_release);
+    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
+}
+
+/* Lets events for the connection come. False when epoll has no memory and the slot is still the caller's. */
+static bool begin_events(struct parking *p, struct slot *slot, mono_ns deadline)
+{
+    uint64_t word = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_IDLE);
+    uint32_t index = slot->client.slot;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
+                                .data.u64 = (word & GENERATION_MASK) | index};
+    atomic_store_explicit(&p->deadlines[index], deadline, memory_order_relaxed);
+    atomic_store_explicit(&slot->word, word, memory_order_release);
+    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, slot->client.fd, &event) == 0) {
+        return true;
+    }
+    /* When this fails, the sweep has taken the connection meanwhile, and closes it. */
+    return !atomic_compare_exchange_strong(&slot->word, &word, with_state(word, SLOT_BUSY));
+}
+
+enum parking_admission parking_admit(struct parking *p, int fd, const union net_address *peer,
+                                     bool awaits_proxy_header, mono_ns deadline)
 {
     uint32_t index = slot_acquire(p);
     if (index == p->capacity) {
-        errno = ENOBUFS;
-        return false;
+        return PARKING_FULL;
     }
     struct slot *slot = &p->slots[index];
-    uint64_t word = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_IDLE);
-    slot->client = (struct client){.fd = fd, .slot = index, .peer = *peer};
-    atomic_store_explicit(&p->deadlines[index], deadline, memory_order_relaxed);
+    slot->client =
+        (struct client){.fd = fd, .slot = index, .peer = *peer, .awaits_proxy_header = awaits_proxy_header};
     atomic_fetch_add_explicit(&p->open, 1, memory_order_relaxed);
+    bool counted = awaits_proxy_header || parking_count_client(p, &slot->client);
+    if (!counted || !begin_events(p, slot, deadline)) {
+        vacate(p, &slot->client);
+        slot_release(p, index);
+        return counted ? PARKING_FULL : PARKING_CLIENT_HAS_MANY;
+    }
     atomic_fetch_add_explicit(&p->accepted, 1, memory_order_relaxed);
-    atomic_store_explicit(&slot->word, word, memory_order_release);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-                                .data.u64 = (word & GENERATION_MASK) | index};
-    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0) {
-        return true;
-    }
-    int kept = errno;
-    if (!atomic_compare_exchange_strong(&slot->word, &word, freed_word(word))) {
-        return true; /* the sweep has taken it, and closes it */
-    }
-    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
-    slot_release(p, index);
-    errno = kept;
-    return false;
+    return PARKING_ADMITTED;
 }
 
 /* Takes the slot that an event names, if it is parked; else leaves word to its owner that there is more to
@@ -229,10 +281,11 @@ bool parking_stopped(const struct parking *p)
 bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
 {
     struct slot *slot = &p->slots[c->slot];
-    MUST((phase == PARKING_IDLE) == (c->request == NULL));
+    MUST(phase == PARKING_WRITING || c->outbox == NULL);
+    MUST(phase == PARKING_READING || phase == PARKING_WRITING || c->request == NULL);
     atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
     uint64_t busy = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
-    uint64_t parked = parked_word(busy, phase == PARKING_IDLE ? SLOT_IDLE : SLOT_READING);
+    uint64_t parked = parked_word(busy, slot_state_of(phase));
     uint64_t word = busy;
     if (atomic_compare_exchange_strong_explicit(&slot->word, &word, parked, memory_order_acq_rel,
                                                 memory_order_acquire)) {
@@ -244,29 +297,46 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
     return false;
 }
 
-void parking_close(struct parking *p, struct client *c)
+bool parking_want_writable(struct parking *p, struct client *c, bool wanted)
 {
-    struct slot *slot = &p->slots[c->slot];
-    MUST(c->request == NULL);
+    uint64_t word = atomic_load_explicit(&p->slots[c->slot].word, memory_order_relaxed);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0),
+                                .data.u64 = (word & GENERATION_MASK) | c->slot};
+    return epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
+}
+
+int parking_release(struct parking *p, struct client *c)
+{
     uint32_t index = c->slot;
     int fd = c->fd;
-    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
-    atomic_store_explicit(&slot->word, freed_word(word), memory_order_release);
-    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
+    struct epoll_event unused = {.events = 0};
+    MUST(epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, &unused) == 0);
+    vacate(p, c);
+    slot_release(p, index);
+    return fd;
+}
+
+void parking_close(struct parking *p, struct client *c)
+{
+    uint32_t index = c->slot;
+    int fd = c->fd;
+    vacate(p, c);
     close(fd); /* which takes it out of the epoll set */
     slot_release(p, index);
 }
 
 /* Takes slot I if it is parked and, in the same moment, past its deadline or (with EVERY_IDLE) idle. */
-static bool take_overdue(struct parking *p, uint32_t i, mono_ns now, bool every_idle)
+static bool take_overdue(struct parking *p, uint32_t i, mono_ns now, bool every_idle,
+                         enum parking_phase *phase_)
 {
     struct slot *slot = &p->slots[i];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     enum slot_state state = state_of(word);
     bool overdue = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) <= now;
-    if ((state != SLOT_IDLE && state != SLOT_READING) || !(overdue || (every_idle && state == SLOT_IDLE))) {
+    if (!is_parked(state) || !(overdue || (every_idle && state == SLOT_IDLE))) {
         return false;
     }
+    *phase_ = phase_of(state);
     return atomic_compare_exchange_strong_explicit(&slot->word, &word, with_state(word, SLOT_BUSY),
                                                    memory_order_acq_rel, memory_order_relaxed);
 }
@@ -276,10 +346,10 @@ void parking_sweep(struct parking *p, mono_ns now, bool every_idle,
 {
     uint32_t used = atomic_load_explicit(&p->ever_used, memory_order_relaxed);
     for (uint32_t i = 0; i < used; i++) {
+        enum parking_phase phase;
         bool early = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) > now;
-        if ((!early || every_idle) && take_overdue(p, i, now, every_idle)) {
-            struct client *c = &p->slots[i].client;
-            overdue(owner, c, c->request == NULL ? PARKING_IDLE : PARKING_READING);
+        if ((!early || every_idle) && take_overdue(p, i, now, every_idle, &phase)) {
+            overdue(owner, &p->slots[i].client, phase);
         }
     }
 }

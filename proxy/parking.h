@@ -23,34 +23,52 @@
 #include <stdint.h>
 
 struct parking; /* opaque; lives from start to exit */
+struct outbox;
 struct request;
 
 /* A client connection. Owned by the thread that admitted or took it, until it is parked or closed. */
 struct client {
     int fd;
     uint32_t slot;
-    bool drained;           /* the last read emptied the socket: more bytes will make an event */
-    mono_ns linger_until;   /* not 0: answered for the last time; what comes until then is read and dropped */
-    union net_address peer; /* where the connection comes from */
-    struct request *request; /* begun, not whole; NULL between requests */
+    bool drained;         /* the last read emptied the socket: more bytes will make an event */
+    mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
+    bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
+    bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
+    union net_address peer;   /* where the connection comes from, or what the PROXY protocol says */
+    struct request
+        *request;          /* begun, not whole; or behind the response that waits in OUTBOX; NULL otherwise */
+    struct outbox *outbox; /* what the client has yet to take of a response; NULL otherwise */
 };
 
-enum parking_phase { PARKING_IDLE, PARKING_READING };
+enum parking_phase { PARKING_IDLE, PARKING_READING, PARKING_WRITING, PARKING_LINGERING };
 
 /* How many connections are open, by what they do. */
 struct parking_counts {
     uint64_t active, idle, accepted;
 };
 
-/* Makes room for CAPACITY connections (memory is touched only as it is used). NULL with errno set. */
-struct parking *parking_new(uint32_t capacity);
+/* Makes room for CAPACITY connections (memory is touched only as it is used), PER_CLIENT for one client
+ * address; 0 for no such limit. NULL with errno set. */
+struct parking *parking_new(uint32_t capacity, uint32_t per_client);
 
 /* Closes what is still open and frees P; no other thread may use it any more. NULL is fine. */
 void parking_delete(struct parking *p);
 
-/* Registers FD, a connected socket, which the parking place then owns, parked IDLE until DEADLINE. False when
- * all slots are taken or epoll refuses (errno); FD is then still the caller's. */
-must_check bool parking_admit(struct parking *p, int fd, const union net_address *peer, mono_ns deadline);
+enum parking_admission {
+    PARKING_ADMITTED,
+    PARKING_FULL,           /* all slots are taken, or epoll has no memory */
+    PARKING_CLIENT_HAS_MANY /* as many as one client may have */
+};
+
+/* Registers FD, a connected socket, which the parking place then owns, parked IDLE until DEADLINE. With
+ * AWAITS_PROXY_HEADER the client's address is not known yet, and not counted: parking_count_client() must
+ * follow. FD stays the caller's unless it was ADMITTED. */
+must_check enum parking_admission parking_admit(struct parking *p, int fd, const union net_address *peer,
+                                                bool awaits_proxy_header, mono_ns deadline);
+
+/* Counts C, the caller's, under its peer's address. False when that client has as many connections as it may
+ * have. */
+must_check bool parking_count_client(struct parking *p, struct client *c);
 
 /* Waits for a connection that has something to read, and takes it (BUSY). NULL when parking_stop() was
  * called, or when the event was not for the caller after all: call again. */
@@ -64,7 +82,15 @@ bool parking_stopped(const struct parking *p);
  * meanwhile: read on. */
 must_check bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline);
 
-/* Closes C's descriptor and frees its slot. C->request must be gone. */
+/* From now on (WANTED) an event also comes when C's socket takes more bytes, or no longer. C is the caller's.
+ * False with errno set when epoll refuses. */
+must_check bool parking_want_writable(struct parking *p, struct client *c, bool wanted);
+
+/* Lets C's descriptor, which stays open, go to the caller for good, and frees its slot. Its request and
+ * outbox must be gone. Returns the descriptor. */
+int parking_release(struct parking *p, struct client *c);
+
+/* Closes C's descriptor and frees its slot. Its request and outbox must be gone. */
 void parking_close(struct parking *p, struct client *c);
 
 /* Takes each parked connection whose deadline is before NOW (in phase IDLE: each one, with EVERY_IDLE set)

@@ -118,7 +118,7 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
     struct parking_counts counts;
     parking_count(r->proxy.parking, &counts);
     *gauges_ = (struct admin_gauges){
-        .connections_active = counts.active,
+        .connections_active = counts.active + tunnels_open(r->proxy.tunnels),
         .connections_idle = counts.idle,
         .connections_accepted = counts.accepted,
         .workers_total = r->proxy.config->workers,
@@ -139,7 +139,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     }
     p->ledger = ledger_new((uint32_t)config->backend_count, config->health.eject_after);
     p->traffic = traffic_new(config->workers + 1);
-    p->parking = parking_new(config->limits.connections);
+    p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
     if (p->ledger == NULL || p->traffic == NULL || p->parking == NULL) {
         fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
         return false;
@@ -164,7 +164,8 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
 {
     struct proxy *p = &r->proxy;
     p->watchdog = watchdog_start(p->config->workers);
-    r->pool = p->watchdog == NULL ? NULL : pool_start(p);
+    p->tunnels = tunnels_start(p->config->limits.tunnels, p->config->timeouts.tunnel_idle_ms);
+    r->pool = p->watchdog == NULL || p->tunnels == NULL ? NULL : pool_start(p);
     if (r->pool == NULL) {
         fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->config->workers,
              strerror(errno));
@@ -197,6 +198,7 @@ static void undo(struct running_proxy *r)
         pool_join(r->pool);
     }
     admin_server_stop(r->admin);
+    tunnels_stop(p->tunnels);
     watchdog_stop(p->watchdog);
     if (p->parking != NULL) {
         parking_sweep(p->parking, DEADLINE_NO, true, session_abandon, p);
@@ -245,17 +247,22 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
     return r;
 }
 
+static uint32_t open_connections(const struct proxy *p)
+{
+    return parking_open(p->parking) + tunnels_open(p->tunnels);
+}
+
 void proxy_stop(struct running_proxy *r)
 {
     struct proxy *p = &r->proxy;
-    plog(CONFIG_LOG_INFO, "draining: %u connections are open", parking_open(p->parking));
+    plog(CONFIG_LOG_INFO, "draining: %u connections are open", open_connections(p));
     atomic_store(&p->draining, true);
     listener_drain(r->listener);
     mono_ns deadline = deadline_after_ms(clock_mono(), p->config->drain_ms);
-    while (parking_open(p->parking) > 0 && clock_mono() < deadline) {
+    while (open_connections(p) > 0 && clock_mono() < deadline) {
         poll(NULL, 0, DRAIN_POLL_MS);
     }
-    uint32_t left = parking_open(p->parking);
+    uint32_t left = open_connections(p);
     if (left > 0) {
         plog(CONFIG_LOG_WARN, "drain_ms is over: cutting %u connections", left);
     }

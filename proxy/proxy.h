@@ -9,6 +9,7 @@
 #include "proxy/balancer.h"
 #include "proxy/parking.h"
 #include "proxy/request.h"
+#include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 #include "proxy/watchdog.h"
 
@@ -22,6 +23,7 @@ struct proxy {
     struct traffic *traffic; /* one shard for each worker, one more for the listener thread */
     struct parking *parking;
     struct watchdog *watchdog;
+    struct tunnels *tunnels;
     struct balancer balancer;
     struct upstream upstreams[CONFIG_BACKENDS_MAX];
     _Atomic bool draining; /* connections are closed after their response */

@@ -5,6 +5,7 @@
  * appended to the spool. */
 #include "proxy/request.h"
 
+#include "common/http_offence.h"
 #include "common/panic.h"
 
 #include <errno.h>
@@ -15,12 +16,6 @@ enum {
     FIRST_CAPACITY = 16 << 10,
     CHUNK_ROOM = 16 << 10, /* a chunked body is read in pieces of this much */
 };
-
-static const struct http_offence body_too_large = {413, "body_too_large",
-                                                   "The body is over limits.body_bytes."};
-static const struct http_offence no_storage = {503, "no_storage", "There is no room to hold the request."};
-static const struct http_offence bad_expectation = {417, "bad_expectation",
-                                                    "The only expectation known here is 100-continue."};
 
 struct request *request_new(void)
 {
@@ -82,6 +77,14 @@ void request_next(struct request *r)
     forget(r);
 }
 
+void request_drop_front(struct request *r, size_t count)
+{
+    MUST(r->stage == REQUEST_HEAD && count <= r->in_bytes);
+    r->in_bytes -= count;
+    memmove(r->in, r->in + count, r->in_bytes);
+    r->begun = 0;
+}
+
 static bool ensure_capacity(struct request *r, size_t capacity)
 {
     if (capacity <= r->in_capacity) {
@@ -121,7 +124,7 @@ static const struct http_offence *begin_body(struct request *r, const struct req
 {
     size_t head_bytes = r->scan.seen;
     if (!ensure_capacity(r, head_bytes + CHUNK_ROOM)) {
-        return &no_storage;
+        return &http_offence_no_storage;
     }
     const struct http_offence *offence =
         http_decode(&r->head, HTTP_KIND_REQUEST, r->in + r->scan.start, head_bytes - r->scan.start);
@@ -132,12 +135,12 @@ static const struct http_offence *begin_body(struct request *r, const struct req
         return offence;
     }
     if (r->framing.body == HTTP_BODY_LENGTH && r->framing.length_bytes > limits->body_bytes) {
-        return &body_too_large;
+        return &http_offence_body_too_large;
     }
     const struct http_field *expect = http_head_find(&r->head, HTTP_FIELD_EXPECT);
     if (expect != NULL && r->head.version_minor >= 1) {
         if (!slice_equal_nocase(expect->value, SLICE("100-continue"))) {
-            return &bad_expectation;
+            return &http_offence_bad_expectation;
         }
         r->wants_continue = r->framing.body != HTTP_BODY_NONE && r->in_bytes == head_bytes;
     }
@@ -149,7 +152,7 @@ static const struct http_offence *begin_body(struct request *r, const struct req
     } else if (r->framing.body == HTTP_BODY_NONE || r->framing.length_bytes <= r->in_capacity - head_bytes) {
         r->body.at = r->in + head_bytes; /* it stands in place */
     } else if (!spool_append(&r->spool, r->in + head_bytes, r->in_bytes - head_bytes)) {
-        return &no_storage;
+        return &http_offence_no_storage;
     } else {
         r->in_bytes = head_bytes;
     }
@@ -162,7 +165,7 @@ static enum request_progress advance_length(struct request *r, size_t count,
 {
     if (r->body.at == NULL) {
         if (!spool_commit(&r->spool, count)) {
-            *offence_ = &no_storage;
+            *offence_ = &http_offence_no_storage;
             return REQUEST_REFUSED;
         }
         r->stage = r->spool.length_bytes == r->framing.length_bytes ? REQUEST_WHOLE : REQUEST_BODY;
@@ -190,11 +193,11 @@ static enum request_progress advance_chunked(struct request *r, const struct req
         return REQUEST_REFUSED;
     }
     if (step.data_bytes > limits->body_bytes - r->spool.length_bytes) {
-        *offence_ = &body_too_large;
+        *offence_ = &http_offence_body_too_large;
         return REQUEST_REFUSED;
     }
     if (!spool_append(&r->spool, raw, step.data_bytes)) {
-        *offence_ = &no_storage;
+        *offence_ = &http_offence_no_storage;
         return REQUEST_REFUSED;
     }
     memmove(raw, raw + step.taken_bytes, length - step.taken_bytes);

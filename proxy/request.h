@@ -79,6 +79,9 @@ uint64_t request_body_received(const struct request *r);
  * one. */
 void request_next(struct request *r);
 
+/* Takes the first COUNT bytes, which were not HTTP's, out of a request that was not judged yet. */
+void request_drop_front(struct request *r, size_t count);
+
 /* Forgets everything, pipelined bytes too: for reuse on another connection. */
 void request_clear(struct request *r);
 

@@ -5,6 +5,7 @@
  * for elsewhere. */
 #include "proxy/response.h"
 
+#include "common/http_offence.h"
 #include "common/net.h"
 #include "common/panic.h"
 
@@ -14,11 +15,6 @@
 #include <unistd.h>
 
 enum { INTERIM_MAX = 16 };
-
-static const struct http_offence too_many_interim = {502, "too_many_interim",
-                                                     "The backend sent 1xx responses without end."};
-static const struct http_offence unasked_upgrade = {502, "unasked_upgrade",
-                                                    "The backend switched protocols without being asked."};
 
 bool response_init(struct response *r, size_t header_bytes, size_t hold_bytes)
 {
@@ -63,33 +59,28 @@ static ssize_t fill(struct response *r, size_t room, int flags)
     return got;
 }
 
-/* A head has been found whole: decodes it. RESPONSE_HELD means that it is the final one. */
-static enum response_end accept_head(struct response *r, struct slice method)
+/* Decodes the head that has been found whole, and judges it. False when it is malformed: r->offence. */
+static bool accept_head(struct response *r, const struct response_rules *rules)
 {
     r->offence = http_decode(&r->head, HTTP_KIND_RESPONSE, r->buffer, r->scan.seen);
     if (r->offence == NULL) {
-        r->offence = http_framing_response(&r->head, method, &r->framing);
+        r->offence = http_framing_response(&r->head, rules->method, &r->framing);
     }
-    if (r->offence == NULL && r->head.status == 101) {
-        r->offence = &unasked_upgrade;
+    if (r->offence == NULL && r->head.status == 101 && !rules->upgrade_asked) {
+        r->offence = &http_offence_unasked_upgrade;
     }
     if (r->offence == NULL && r->head.status < 200 && ++r->interim_count > INTERIM_MAX) {
-        r->offence = &too_many_interim;
+        r->offence = &http_offence_too_many_interim;
     }
-    if (r->offence != NULL) {
-        return RESPONSE_MALFORMED;
-    }
-    return r->head.status < 200 ? RESPONSE_EMPTY : RESPONSE_HELD;
+    return r->offence == NULL;
 }
 
-static enum response_end receive_head(struct response *r, struct slice method)
+/* Receives until the final head is whole; RESPONSE_HELD then. */
+static enum response_end receive_head(struct response *r, const struct response_rules *rules)
 {
     for (;;) {
         r->scan.limit_bytes = r->header_bytes;
         enum http_head_progress progress = http_head_scan(&r->scan, r->buffer, r->bytes, &r->offence);
-        if (progress == HTTP_HEAD_BAD) {
-            return RESPONSE_MALFORMED;
-        }
         if (progress == HTTP_HEAD_MORE) {
             ssize_t got = fill(r, r->capacity - r->bytes, 0);
             if (got <= 0) {
@@ -97,9 +88,14 @@ static enum response_end receive_head(struct response *r, struct slice method)
             }
             continue;
         }
-        enum response_end end = accept_head(r, method);
-        if (end != RESPONSE_EMPTY) {
-            return end;
+        if (progress == HTTP_HEAD_BAD || !accept_head(r, rules)) {
+            return RESPONSE_MALFORMED;
+        }
+        if (r->head.status >= 200 || r->head.status == 101) {
+            return RESPONSE_HELD;
+        }
+        if (r->head.status == 103 && rules->early != NULL) {
+            rules->early(rules->owner, &r->head);
         }
         /* An interim response: drop it, look behind it. */
         r->bytes -= r->scan.seen;
@@ -116,7 +112,7 @@ static bool is_event_stream(const struct http_head *head)
            slice_equal_nocase((struct slice){type->value.at, wanted.length}, wanted);
 }
 
-static enum response_end hold_length(struct response *r, const struct response_hold *hold)
+static enum response_end hold_length(struct response *r, const struct response_rules *rules)
 {
     uint64_t length = r->framing.length_bytes;
     r->body_bytes = r->bytes - r->body_at;
@@ -125,7 +121,7 @@ static enum response_end hold_length(struct response *r, const struct response_h
         r->body_bytes = (size_t)length;
     }
     r->left_bytes = length - r->body_bytes;
-    if (length > hold->bytes || (r->left_bytes > 0 && is_event_stream(&r->head))) {
+    if (length > rules->hold_bytes || (r->left_bytes > 0 && is_event_stream(&r->head))) {
         r->whole = r->left_bytes == 0;
         return r->whole ? RESPONSE_HELD : RESPONSE_STREAM;
     }
@@ -172,10 +168,10 @@ static bool await_bytes(int fd, mono_ns deadline)
 }
 
 /* A body of unknown length: chunked, or until the connection closes. */
-static enum response_end hold_unknown(struct response *r, const struct response_hold *hold)
+static enum response_end hold_unknown(struct response *r, const struct response_rules *rules)
 {
     bool chunked = r->framing.body == HTTP_BODY_CHUNKED;
-    mono_ns until = deadline_after_ms(clock_mono(), is_event_stream(&r->head) ? 0 : hold->ms);
+    mono_ns until = deadline_after_ms(clock_mono(), is_event_stream(&r->head) ? 0 : rules->hold_ms);
     size_t fresh = r->bytes - r->body_at;
     for (;;) {
         size_t data = fresh;
@@ -188,7 +184,7 @@ static enum response_end hold_unknown(struct response *r, const struct response_
         }
         r->body_bytes += data;
         r->bytes = r->body_at + r->body_bytes;
-        if (r->body_bytes >= hold->bytes || r->bytes == r->capacity || !await_bytes(r->fd, until)) {
+        if (r->body_bytes >= rules->hold_bytes || r->bytes == r->capacity || !await_bytes(r->fd, until)) {
             return RESPONSE_STREAM;
         }
         size_t before = r->bytes;
@@ -204,12 +200,11 @@ static enum response_end hold_unknown(struct response *r, const struct response_
     }
 }
 
-enum response_end response_receive(struct response *r, int fd, struct slice method,
-                                   const struct response_hold *hold)
+enum response_end response_receive(struct response *r, int fd, const struct response_rules *rules)
 {
     r->fd = fd;
     r->scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE};
-    enum response_end end = receive_head(r, method);
+    enum response_end end = receive_head(r, rules);
     if (end != RESPONSE_HELD) {
         return end;
     }
@@ -220,12 +215,12 @@ enum response_end response_receive(struct response *r, int fd, struct slice meth
         r->excess = r->bytes > r->body_at;
         return RESPONSE_HELD;
     case HTTP_BODY_LENGTH:
-        return hold_length(r, hold);
+        return hold_length(r, rules);
     case HTTP_BODY_CHUNKED:
         http_chunk_init(&r->chunk);
-        return hold_unknown(r, hold);
+        return hold_unknown(r, rules);
     case HTTP_BODY_CLOSE:
-        return hold_unknown(r, hold);
+        return hold_unknown(r, rules);
     }
     UNREACHABLE();
 }
@@ -265,4 +260,17 @@ bool response_connection_reusable(const struct response *r)
 struct slice response_held(const struct response *r)
 {
     return (struct slice){r->buffer + r->body_at, r->body_bytes};
+}
+
+struct slice response_tunnel_bytes(const struct response *r)
+{
+    return (struct slice){r->buffer + r->body_at, r->bytes - r->body_at};
+}
+
+struct slice response_trailers(const struct response *r)
+{
+    if (!r->whole || r->framing.body != HTTP_BODY_CHUNKED || r->chunk.trailers == NULL) {
+        return (struct slice){NULL, 0};
+    }
+    return (struct slice){r->chunk.trailers, r->chunk.trailers_bytes};
 }

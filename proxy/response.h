@@ -37,9 +37,15 @@ enum response_end {
     RESPONSE_MALFORMED, /* not a well-formed response: ->offence */
 };
 
-struct response_hold {
-    uint32_t bytes;
-    uint32_t ms;
+/* How to receive a response. */
+struct response_rules {
+    struct slice method; /* the request's */
+    uint32_t hold_bytes;
+    uint32_t hold_ms;
+    bool upgrade_asked; /* 101 is an answer, and the final one */
+    void (*early)(void *owner,
+                  const struct http_head *head); /* called for each 103 (RFC 8297); NULL: swallowed */
+    void *owner;
 };
 
 /* Makes R's buffer for heads of HEADER_BYTES and HOLD_BYTES of body. False without memory. */
@@ -51,10 +57,10 @@ void response_clear(struct response *r);
 /* Frees all that R holds. */
 void response_release(struct response *r);
 
-/* Receives the response to a request with METHOD on FD, which R owns from now on, until it is whole or HOLD
- * lets it stream. 1xx responses are swallowed. */
-must_check enum response_end response_receive(struct response *r, int fd, struct slice method,
-                                              const struct response_hold *hold);
+/* Receives a response on FD, which R owns from now on, until it is whole or the hold rule lets it stream. 1xx
+ * responses are swallowed, but for what RULES say; what comes behind a 101 that was asked for belongs to the
+ * tunnel: response_tunnel_bytes(). */
+must_check enum response_end response_receive(struct response *r, int fd, const struct response_rules *rules);
 
 /* After RESPONSE_STREAM: reads the next piece of the body, over what the buffer held. Returns RESPONSE_STREAM
  * with the piece (maybe empty) at *PIECE_, and r->whole set when it is the last one, or RESPONSE_BROKEN or
@@ -66,5 +72,11 @@ bool response_connection_reusable(const struct response *r);
 
 /* The body bytes that are held. */
 struct slice response_held(const struct response *r);
+
+/* After a 101: what came behind its head. */
+struct slice response_tunnel_bytes(const struct response *r);
+
+/* The trailer fields of a chunked response that is whole, as field lines; empty without any. */
+struct slice response_trailers(const struct response *r);
 
 #endif

@@ -4,24 +4,32 @@
  * spare request goes with it; the worker makes itself another one when it needs it. */
 #include "proxy/session.h"
 
+#include "common/http_offence.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/panic.h"
+#include "common/proxy_protocol.h"
 #include "proxy/deliver.h"
+#include "proxy/outbox.h"
 
 #include <errno.h>
 #include <sys/socket.h>
 
 enum { LINGER_MS = 2000 };
 
-static const struct http_offence request_timeout = {408, "request_timeout",
-                                                    "The request was not whole in time."};
-static const struct http_offence cut_short = {400, "cut_short", "The request ended in the middle."};
-static const struct http_offence no_memory = {503, "no_memory", "There is no memory to hold the request."};
-
 static void drop_request(struct client *client)
 {
     request_delete(client->request);
     client->request = NULL;
+}
+
+/* Closes the connection, whatever it was in the middle of. */
+static void hang_up(struct parking *parking, struct client *client)
+{
+    drop_request(client);
+    outbox_delete(client->outbox);
+    client->outbox = NULL;
+    parking_close(parking, client);
 }
 
 /* Reads and drops what a client still sends after its last answer, so that closing does not turn into a reset
@@ -39,12 +47,13 @@ static void linger(struct parking *parking, struct client *client, mono_ns deadl
             return;
         }
         client->drained = true;
-    } while (!parking_park(parking, client, PARKING_IDLE, deadline));
+    } while (!parking_park(parking, client, PARKING_LINGERING, deadline));
 }
 
 /* Ends our side of the connection and lingers. */
 static void part(struct parking *parking, struct client *client)
 {
+    drop_request(client);
     shutdown(client->fd, SHUT_WR);
     client->linger_until = deadline_after_ms(clock_mono(), LINGER_MS);
     linger(parking, client, client->linger_until);
@@ -78,12 +87,11 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
 void session_overdue(void *owner, struct client *client, enum parking_phase phase)
 {
     struct proxy *proxy = owner;
-    if (phase == PARKING_IDLE) {
-        parking_close(proxy->parking, client);
+    if (phase != PARKING_READING || client->awaits_proxy_header) {
+        hang_up(proxy->parking, client);
         return;
     }
-    refuse(proxy, proxy->config->workers, client, client->request, &request_timeout);
-    drop_request(client);
+    refuse(proxy, proxy->config->workers, client, client->request, &http_offence_request_timeout);
     part(proxy->parking, client);
 }
 
@@ -91,16 +99,26 @@ void session_abandon(void *owner, struct client *client, enum parking_phase phas
 {
     struct proxy *proxy = owner;
     (void)phase;
-    drop_request(client);
-    parking_close(proxy->parking, client);
+    hang_up(proxy->parking, client);
 }
 
-static mono_ns parked_deadline(const struct proxy *proxy, const struct request *request)
+/* A transfer that began at BEGUN may take MS, and one second more for each body_bytes_per_second bytes that
+ * came: a slow but honest client lives, a trickle does not. */
+static mono_ns paced_deadline(const struct proxy *proxy, mono_ns begun, uint32_t ms, uint64_t moved_bytes)
 {
+    uint32_t rate = proxy->config->limits.body_bytes_per_second;
+    mono_ns deadline = deadline_after_ms(begun, ms);
+    return rate == 0 ? deadline : deadline + (mono_ns)(moved_bytes / rate) * NS_PER_S;
+}
+
+static mono_ns reading_deadline(const struct proxy *proxy, const struct request *request)
+{
+    const struct config *config = proxy->config;
     if (request->stage == REQUEST_HEAD) {
-        return deadline_after_ms(request->begun, proxy->config->timeouts.client_header_ms);
+        return deadline_after_ms(request->begun, config->timeouts.client_header_ms);
     }
-    return deadline_after_ms(request->body_begun, proxy->config->timeouts.client_body_ms);
+    return paced_deadline(proxy, request->body_begun, config->timeouts.client_body_ms,
+                          request_body_received(request));
 }
 
 /* Parks CLIENT with what it has begun. False when more came meanwhile. */
@@ -109,7 +127,7 @@ static bool park(struct session_worker *w, struct client *client)
     struct proxy *proxy = w->exchange.proxy;
     struct request *request = client->request;
     if (!request_is_untouched(request)) {
-        return parking_park(proxy->parking, client, PARKING_READING, parked_deadline(proxy, request));
+        return parking_park(proxy->parking, client, PARKING_READING, reading_deadline(proxy, request));
     }
     /* Between two requests: the connection needs no request object, the next connection may. */
     client->request = NULL;
@@ -127,28 +145,21 @@ static bool park(struct session_worker *w, struct client *client)
     return false;
 }
 
-enum reading {
-    READING_WHOLE, /* the request is whole */
-    READING_GONE,  /* the connection is parked or closed: no longer ours */
-};
-
 /* The client's side ended: a clean end between two requests, a cut one otherwise. */
 static void client_ended(struct session_worker *w, struct client *client, ssize_t got)
 {
     struct proxy *proxy = w->exchange.proxy;
     bool cut = got == 0 && !request_is_untouched(client->request);
-    if (cut) {
-        refuse(proxy, w->exchange.shard, client, client->request, &cut_short);
+    if (cut && !client->awaits_proxy_header) {
+        refuse(proxy, w->exchange.shard, client, client->request, &http_offence_cut_short);
     }
-    drop_request(client);
-    parking_close(proxy->parking, client);
+    hang_up(proxy->parking, client);
 }
 
 static void refuse_and_part(struct session_worker *w, struct client *client,
                             const struct http_offence *offence)
 {
     refuse(w->exchange.proxy, w->exchange.shard, client, client->request, offence);
-    drop_request(client);
     part(w->exchange.proxy->parking, client);
 }
 
@@ -172,7 +183,7 @@ static bool read_more(struct session_worker *w, struct client *client, size_t *c
         size_t room = 0;
         char *at = request_room(client->request, &w->exchange.proxy->request_limits, &room);
         if (at == NULL) {
-            refuse_and_part(w, client, &no_memory);
+            refuse_and_part(w, client, &http_offence_no_memory);
             return false;
         }
         ssize_t got = net_recv(client->fd, at, room, MSG_DONTWAIT);
@@ -189,19 +200,60 @@ static bool read_more(struct session_worker *w, struct client *client, size_t *c
     }
 }
 
-/* Reads until CLIENT's request is whole, or no more comes. */
-static enum reading read_request(struct session_worker *w, struct client *client)
+/* The PROXY protocol's header comes before the first request, into the same buffer. True when HTTP may begin.
+ */
+static bool read_proxy_header(struct session_worker *w, struct client *client)
+{
+    struct request *request = client->request;
+    struct parking *parking = w->exchange.proxy->parking;
+    for (;;) {
+        struct proxy_protocol header;
+        switch (proxy_protocol_parse(request->in, request->in_bytes, &header)) {
+        case PROXY_PROTOCOL_DONE:
+            client->awaits_proxy_header = false;
+            request_drop_front(request, header.bytes);
+            if (header.has_source) {
+                client->peer = header.source;
+            }
+            if (!parking_count_client(parking, client)) {
+                refuse_and_part(w, client, &http_offence_client_has_many);
+                return false;
+            }
+            return true;
+        case PROXY_PROTOCOL_BAD:
+            log_refusal(client, &http_offence_bad_proxy_header,
+                        (struct slice){request->in, request->in_bytes});
+            hang_up(parking, client);
+            return false;
+        case PROXY_PROTOCOL_MORE:
+            break;
+        }
+        size_t count = 0;
+        if (!read_more(w, client, &count)) {
+            return false;
+        }
+        request->in_bytes += count;
+        request->begun = request->begun == 0 ? clock_mono() : request->begun;
+    }
+}
+
+/* Reads until CLIENT's request is whole (true), or no more comes (false: it is parked or closed, and no
+ * longer ours). */
+static bool read_request(struct session_worker *w, struct client *client)
 {
     struct proxy *proxy = w->exchange.proxy;
     size_t count = 0;
+    if (client->awaits_proxy_header && !read_proxy_header(w, client)) {
+        return false;
+    }
     for (;;) {
         const struct http_offence *offence = NULL;
         switch (request_received(client->request, &proxy->request_limits, count, clock_mono(), &offence)) {
         case REQUEST_READY:
-            return READING_WHOLE;
+            return true;
         case REQUEST_REFUSED:
             refuse_and_part(w, client, offence);
-            return READING_GONE;
+            return false;
         case REQUEST_MORE:
             break;
         }
@@ -209,9 +261,98 @@ static enum reading read_request(struct session_worker *w, struct client *client
             send_continue(client);
         }
         if (!read_more(w, client, &count)) {
-            return READING_GONE;
+            return false;
         }
     }
+}
+
+/* After the last response on a connection. */
+static void finish(struct session_worker *w, struct client *client)
+{
+    struct parking *parking = w->exchange.proxy->parking;
+    struct request *request = client->request;
+    bool more_came = !client->drained || (request != NULL && request->in_bytes > request->end);
+    if (request != NULL && w->spare == NULL) {
+        request_clear(request);
+        w->spare = request;
+        client->request = NULL;
+    }
+    if (more_came) {
+        part(parking, client);
+    } else {
+        hang_up(parking, client);
+    }
+}
+
+/* Sends what waits for CLIENT. True when all is sent and the connection goes on; otherwise it is parked or
+ * closed. */
+static bool empty_outbox(struct session_worker *w, struct client *client)
+{
+    struct proxy *proxy = w->exchange.proxy;
+    struct outbox *outbox = client->outbox;
+    enum outbox_progress progress = outbox_flush(outbox, client->fd);
+    while (progress == OUTBOX_MORE) {
+        mono_ns deadline =
+            paced_deadline(proxy, outbox->begun, proxy->config->timeouts.client_write_ms, outbox->sent_bytes);
+        if (parking_park(proxy->parking, client, PARKING_WRITING, deadline)) {
+            return false;
+        }
+        progress = outbox_flush(outbox, client->fd);
+    }
+    bool keep_alive = outbox->keep_alive && !atomic_load_explicit(&proxy->draining, memory_order_relaxed);
+    outbox_delete(outbox);
+    client->outbox = NULL;
+    if (progress == OUTBOX_FAILED || !parking_want_writable(proxy->parking, client, false)) {
+        hang_up(proxy->parking, client);
+        return false;
+    }
+    if (!keep_alive) {
+        finish(w, client);
+    }
+    return keep_alive;
+}
+
+/* The client is slow to take its response: it parks with the rest of it, and with what it has pipelined
+ * behind. */
+static bool begin_outbox(struct session_worker *w, struct client *client)
+{
+    struct parking *parking = w->exchange.proxy->parking;
+    request_next(client->request);
+    if (!parking_want_writable(parking, client, true)) {
+        hang_up(parking, client);
+        return false;
+    }
+    return empty_outbox(w, client);
+}
+
+/* The connection leaves HTTP: it goes to the tunnels with what came behind the request. */
+static void hand_to_tunnel(struct session_worker *w, struct client *client)
+{
+    struct request *request = client->request;
+    client->request = NULL;
+    int fd = parking_release(w->exchange.proxy->parking, client);
+    struct slice behind = {request->in + request->end, request->in_bytes - request->end};
+    exchange_tunnel(&w->exchange, fd, behind);
+    request_delete(request);
+}
+
+/* Answers the request that CLIENT has whole. True when the connection is still ours and may have another. */
+static bool answer_request(struct session_worker *w, struct client *client)
+{
+    switch (exchange_run(&w->exchange, client, client->request)) {
+    case EXCHANGE_KEEP:
+        request_next(client->request);
+        return true;
+    case EXCHANGE_CLOSE:
+        finish(w, client);
+        return false;
+    case EXCHANGE_LATER:
+        return begin_outbox(w, client);
+    case EXCHANGE_TUNNEL:
+        hand_to_tunnel(w, client);
+        return false;
+    }
+    UNREACHABLE();
 }
 
 /* Gives CLIENT a request object to read into, if it has none. */
@@ -224,25 +365,6 @@ static bool equip(struct session_worker *w, struct client *client)
     return client->request != NULL;
 }
 
-/* After the last response on a connection. */
-static void finish(struct session_worker *w, struct client *client)
-{
-    struct parking *parking = w->exchange.proxy->parking;
-    bool more_came = client->request->in_bytes > client->request->end || !client->drained;
-    if (w->spare == NULL) {
-        w->spare = client->request;
-        request_clear(w->spare);
-        client->request = NULL;
-    } else {
-        drop_request(client);
-    }
-    if (more_came) {
-        part(parking, client);
-    } else {
-        parking_close(parking, client);
-    }
-}
-
 void session_serve(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
@@ -250,16 +372,14 @@ void session_serve(struct session_worker *w, struct client *client)
         linger(parking, client, client->linger_until);
         return;
     }
-    if (!equip(w, client)) {
-        deliver_reply(client->fd, &no_memory, false, 1, false);
-        parking_close(parking, client);
+    if (client->outbox != NULL && !empty_outbox(w, client)) {
         return;
     }
-    while (read_request(w, client) == READING_WHOLE) {
-        if (!exchange_run(&w->exchange, client, client->request)) {
-            finish(w, client);
-            return;
-        }
-        request_next(client->request);
+    if (!equip(w, client)) {
+        deliver_reply(client->fd, &http_offence_no_memory, false, 1, false);
+        hang_up(parking, client);
+        return;
+    }
+    while (read_request(w, client) && answer_request(w, client)) {
     }
 }

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ * What a client has not taken yet of a response that is known to its end. A client that reads slowly parks
+ * with its outbox; no worker waits for it. */
+#ifndef HOLDFAST_PROXY_OUTBOX_H
+#define HOLDFAST_PROXY_OUTBOX_H
+
+#include "common/clock.h"
+#include "common/compiler.h"
+#include "common/spool.h"
+
+#include <stdbool.h>
+#include <sys/uio.h>
+
+struct outbox {
+    struct spool spool;
+    uint64_t sent_bytes; /* of the spool */
+    mono_ns begun;       /* when the client first let us wait */
+    bool keep_alive;     /* the connection goes on when all is sent */
+    bool broken;         /* what is in it is not a whole response: reset the connection behind it */
+};
+
+enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
+
+/* An empty outbox begun at NOW, or NULL without memory. */
+struct outbox *outbox_new(mono_ns now);
+
+/* Frees O; NULL is fine. */
+void outbox_delete(struct outbox *o);
+
+/* Appends COUNT pieces. False with errno set when there is no room for them (spool.h). */
+must_check bool outbox_append(struct outbox *o, const struct iovec *iov, int count);
+
+/* Sends as much as FD takes without waiting. */
+must_check enum outbox_progress outbox_flush(struct outbox *o, int fd);
+
+#endif
