@@ -228,8 +228,9 @@ static const struct http_offence *judge_body(const struct http_head *head, const
 
 const struct http_offence *http_framing_request(const struct http_head *head, struct http_framing *framing_)
 {
-    if (slice_equal(head->method, SLICE("CONNECT"))) {
-        return &http_offence_connect_method;
+    /* TRACE would show the client the fields that are added on the way (RFC 9110, 9.3.8). */
+    if (slice_equal(head->method, SLICE("CONNECT")) || slice_equal(head->method, SLICE("TRACE"))) {
+        return &http_offence_method_not_served;
     }
     const struct deciders d = find_deciders(head);
     const struct http_offence *offence = judge_body(head, &d, framing_);

@@ -24,8 +24,9 @@ struct http_framing {
 /* Judges a request's head. Checks Host (exactly one on HTTP/1.1, at most one on HTTP/1.0, a well-formed
  * authority: RFC 9112, 3.2), Content-Length (one field, digits only, at most INT64_MAX), Transfer-Encoding
  * (not on HTTP/1.0, not with Content-Length, exactly "chunked": another coding before it is 501, no chunked
- * at the end is 400), the method (CONNECT is 405) and the form of the target (origin-form, absolute-form
- * http, or "*" with OPTIONS; no fragment). Fills FRAMING and returns NULL, or returns the offence. */
+ * at the end is 400), the method (CONNECT and TRACE are 405) and the form of the target (origin-form,
+ * absolute-form http, or "*" with OPTIONS; no fragment). Fills FRAMING and returns NULL, or returns the
+ * offence. */
 must_check const struct http_offence *http_framing_request(const struct http_head *head,
                                                            struct http_framing *framing_);
 

@@ -38,7 +38,7 @@
     X(unknown_method, 501, "the method is not known")                                                        \
     X(parser_refused, 400, "the head is malformed")                                                          \
     /* Target and Host (RFC 9112, 3.2). */                                                                   \
-    X(connect_method, 405, "CONNECT is not served here")                                                     \
+    X(method_not_served, 405, "CONNECT and TRACE are not served here")                                       \
     X(bad_target, 400, "the request target is malformed or not of a form that is served here")               \
     X(missing_host, 400, "there is no Host field")                                                           \
     X(repeated_host, 400, "there is more than one Host field")                                               \

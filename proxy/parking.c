@@ -240,7 +240,7 @@ enum parking_admission parking_admit(struct parking *p, int fd, const union net_
 
 /* Takes the slot that an event names, if it is parked; else leaves word to its owner that there is more to
  * read. */
-static struct client *take_slot(struct parking *p, uint64_t event)
+static struct client *take_slot(struct parking *p, uint64_t event, bool ended)
 {
     struct slot *slot = &p->slots[event & UINT32_MAX];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
@@ -257,6 +257,7 @@ static struct client *take_slot(struct parking *p, uint64_t event)
                 return NULL;
             }
             slot->client.drained = false;
+            slot->client.ended = ended;
             return &slot->client;
         }
     }
@@ -270,7 +271,8 @@ struct client *parking_take(struct parking *p)
         MUST(count == 0 || errno == EINTR);
         return NULL;
     }
-    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64);
+    bool ended = (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, ended);
 }
 
 bool parking_stopped(const struct parking *p)
@@ -303,6 +305,22 @@ bool parking_want_writable(struct parking *p, struct client *c, bool wanted)
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0),
                                 .data.u64 = (word & GENERATION_MASK) | c->slot};
     return epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
+}
+
+void parking_requeue(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
+{
+    struct slot *slot = &p->slots[c->slot];
+    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
+    int fd = c->fd;
+    uint32_t wanted = phase == PARKING_WRITING ? EPOLLOUT : 0;
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | wanted,
+                                .data.u64 = (word & GENERATION_MASK) | c->slot};
+    atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
+    atomic_store_explicit(&slot->word, parked_word(word, slot_state_of(phase)), memory_order_release);
+    /* From here on C is somebody else's. When it is gone already, so is its registration, and nothing
+     * happens. */
+    int gone = epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, fd, &event);
+    (void)gone;
 }
 
 int parking_release(struct parking *p, struct client *c)

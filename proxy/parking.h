@@ -31,6 +31,7 @@ struct client {
     int fd;
     uint32_t slot;
     bool drained;         /* the last read emptied the socket: more bytes will make an event */
+    bool ended;           /* the event said that the peer has ended its side: read until that is seen */
     mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
     bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
     bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
@@ -89,6 +90,10 @@ must_check bool parking_want_writable(struct parking *p, struct client *c, bool 
 /* Lets C's descriptor, which stays open, go to the caller for good, and frees its slot. Its request and
  * outbox must be gone. Returns the descriptor. */
 int parking_release(struct parking *p, struct client *c);
+
+/* Parks C again, which the sweep took, and lets what its socket holds make a new event. Only for the thread
+ * that admits: no other can register a new connection under C's descriptor meanwhile. */
+void parking_requeue(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline);
 
 /* Closes C's descriptor and frees its slot. Its request and outbox must be gone. */
 void parking_close(struct parking *p, struct client *c);

@@ -84,9 +84,21 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
     deliver_reply(client->fd, offence, false, 1, false);
 }
 
+static bool has_bytes(int fd)
+{
+    char byte;
+    return net_recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void session_overdue(void *owner, struct client *client, enum parking_phase phase)
 {
     struct proxy *proxy = owner;
+    if (phase == PARKING_IDLE && has_bytes(client->fd)) {
+        /* A request came in the last moment: it is served, not reset. */
+        mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_header_ms);
+        parking_requeue(proxy->parking, client, PARKING_IDLE, deadline);
+        return;
+    }
     if (phase != PARKING_READING || client->awaits_proxy_header) {
         hang_up(proxy->parking, client);
         return;
@@ -188,7 +200,7 @@ static bool read_more(struct session_worker *w, struct client *client, size_t *c
         }
         ssize_t got = net_recv(client->fd, at, room, MSG_DONTWAIT);
         if (got > 0) {
-            client->drained = (size_t)got < room;
+            client->drained = (size_t)got < room && !client->ended;
             *count_ = (size_t)got;
             return true;
         }
