@@ -289,7 +289,7 @@ static bool attempt_end(struct trial *t, const struct attempt_ticket *ticket, en
  * to. */
 static void settle_connection(const struct trial *t, struct response *r, uint32_t backend)
 {
-    if (r->whole && r->head.status != 101) {
+    if (r->fd != -1 && r->whole && r->head.status != 101) {
         if (response_connection_reusable(r)) {
             upstream_give_back(&t->x->proxy->upstreams[backend], r->fd, clock_mono());
         } else {

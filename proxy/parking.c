@@ -14,6 +14,7 @@
 #include "proxy/tally.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -273,6 +274,12 @@ struct client *parking_take(struct parking *p)
     }
     bool ended = (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
     return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, ended);
+}
+
+bool parking_is_ready(const struct parking *p)
+{
+    struct pollfd look = {.fd = p->epoll_fd, .events = POLLIN};
+    return poll(&look, 1, 0) > 0;
 }
 
 bool parking_stopped(const struct parking *p)

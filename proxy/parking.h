@@ -75,6 +75,9 @@ must_check bool parking_count_client(struct parking *p, struct client *c);
  * called, or when the event was not for the caller after all: call again. */
 struct client *parking_take(struct parking *p);
 
+/* Whether a connection has something to read and no thread has taken it yet. Any thread; one system call. */
+bool parking_is_ready(const struct parking *p);
+
 /* Whether parking_stop() was called. */
 bool parking_stopped(const struct parking *p);
 

@@ -1,72 +1,214 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Workers inside the gate take connections and serve them; the others sleep outside. A worker looks at the
+ * gate between two connections and leaves when there are more inside than the limit says. The keeper, a
+ * thread of its own, looks at the flow every few milliseconds while there is work, and sleeps when there is
+ * none: the worker that leaves nobody waiting wakes it.
+ *
+ * FLOW holds two counters in one word, so that a worker touches the shared cache line twice for each
+ * connection: workers that wait for a connection (low half), and connections taken (high half). */
 #include "proxy/pool.h"
 
+#include "common/lock.h"
 #include "common/panic.h"
+#include "proxy/gate.h"
 #include "proxy/session.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { STACK_BYTES = 512 << 10 };
+enum { STACK_BYTES = 512 << 10, WORKERS_PER_CPU = 8, WORKERS_MIN = 16 };
+
+#define FLOW_WAITING       UINT64_C(1)
+#define FLOW_TAKEN         (UINT64_C(1) << 32)
+#define FLOW_WAITERS(flow) ((uint32_t)(flow))
+#define FLOW_TAKES(flow)   ((uint32_t)((flow) >> 32))
 
 struct worker {
     cache_aligned pthread_t thread;
-    struct proxy *proxy;
+    struct pool *pool;
     struct session_worker session;
     _Atomic bool busy;
     uint32_t index;
 };
 
 struct pool {
+    cache_aligned _Atomic uint64_t flow;
+    cache_aligned _Atomic uint32_t limit; /* workers that may be inside; written by the keeper */
+    _Atomic uint32_t inside;              /* written under GATE_LOCK */
+    _Atomic bool keeper_sleeps;
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate_open; /* with GATE_LOCK: there is room inside */
+    sem_t keeper_wake;
+    struct proxy *proxy;
+    struct gate gate; /* the keeper's own */
+    pthread_t keeper;
+    bool keeper_runs;
     uint32_t count; /* running threads */
     uint32_t made;  /* workers whose memory is made */
     struct worker *workers;
 };
 
+static void pass_gate(struct pool *p, bool inside)
+{
+    MUST_0(pthread_mutex_lock(&p->gate_lock));
+    if (inside) {
+        atomic_fetch_sub_explicit(&p->inside, 1, memory_order_relaxed);
+    }
+    while (atomic_load(&p->inside) >= atomic_load(&p->limit) && !parking_stopped(p->proxy->parking)) {
+        MUST_0(pthread_cond_wait(&p->gate_open, &p->gate_lock));
+    }
+    atomic_fetch_add_explicit(&p->inside, 1, memory_order_relaxed);
+    MUST_0(pthread_mutex_unlock(&p->gate_lock));
+}
+
+static void wake_keeper(struct pool *p)
+{
+    if (atomic_load_explicit(&p->keeper_sleeps, memory_order_relaxed) &&
+        atomic_exchange(&p->keeper_sleeps, false)) {
+        MUST(sem_post(&p->keeper_wake) == 0);
+    }
+}
+
+static struct client *take(struct pool *p)
+{
+    atomic_fetch_add_explicit(&p->flow, FLOW_WAITING, memory_order_relaxed);
+    struct client *client = parking_take(p->proxy->parking);
+    uint64_t flow = atomic_fetch_add_explicit(&p->flow, FLOW_TAKEN - FLOW_WAITING, memory_order_relaxed);
+    if (FLOW_WAITERS(flow) == 1) {
+        wake_keeper(p);
+    }
+    return client;
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
+    struct pool *p = w->pool;
     char name[16];
     snprintf(name, sizeof name, "hf-worker-%u", w->index % 100000);
     pthread_setname_np(pthread_self(), name);
-    while (!parking_stopped(w->proxy->parking)) {
-        struct client *client = parking_take(w->proxy->parking);
+    /* A woken worker need not push the one that woke it off its CPU: it is better to let that one finish
+     * first. */
+    struct sched_param none = {.sched_priority = 0};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    pass_gate(p, false);
+    while (!parking_stopped(p->proxy->parking)) {
+        struct client *client = take(p);
         if (client != NULL) {
             atomic_store_explicit(&w->busy, true, memory_order_relaxed);
             session_serve(&w->session, client);
             atomic_store_explicit(&w->busy, false, memory_order_relaxed);
         }
+        if (atomic_load_explicit(&p->inside, memory_order_relaxed) >
+            atomic_load_explicit(&p->limit, memory_order_relaxed)) {
+            pass_gate(p, true);
+        }
     }
     return NULL;
 }
 
-static bool worker_init(struct worker *w, struct proxy *proxy, uint32_t index)
+static void set_limit(struct pool *p, uint32_t limit)
 {
-    *w = (struct worker){.proxy = proxy, .index = index};
-    return exchange_init(&w->session.exchange, proxy, watchdog_watch(proxy->watchdog, index), index);
+    uint32_t before = atomic_load_explicit(&p->limit, memory_order_relaxed);
+    MUST_0(pthread_mutex_lock(&p->gate_lock));
+    atomic_store_explicit(&p->limit, limit, memory_order_relaxed);
+    for (uint32_t i = before; i < limit; i++) {
+        MUST_0(pthread_cond_signal(&p->gate_open));
+    }
+    MUST_0(pthread_mutex_unlock(&p->gate_lock));
 }
 
-struct pool *pool_start(struct proxy *proxy)
+/* Sleeps until a worker finds that nobody waits any more. */
+static void keeper_rest(struct pool *p)
+{
+    atomic_store(&p->keeper_sleeps, true);
+    if (!parking_stopped(p->proxy->parking) && FLOW_WAITERS(atomic_load(&p->flow)) > 0) {
+        while (sem_wait(&p->keeper_wake) == -1 && errno == EINTR) {
+        }
+    }
+    atomic_store(&p->keeper_sleeps, false);
+}
+
+static void *keeper_main(void *argument)
+{
+    struct pool *p = argument;
+    pthread_setname_np(pthread_self(), "hf-gate");
+    mono_ns looked = clock_mono();
+    uint64_t flow = atomic_load_explicit(&p->flow, memory_order_relaxed);
+    while (!parking_stopped(p->proxy->parking)) {
+        if (gate_is_at_rest(&p->gate)) {
+            keeper_rest(p);
+            looked = clock_mono();
+            flow = atomic_load_explicit(&p->flow, memory_order_relaxed);
+        }
+        struct timespec pause = {.tv_nsec = GATE_LOOK_MS * NS_PER_MS};
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        uint64_t flow_now = atomic_load_explicit(&p->flow, memory_order_relaxed);
+        mono_ns now = clock_mono();
+        struct gate_look look = {
+            .elapsed_ns = now - looked,
+            .takes = FLOW_TAKES(flow_now) - FLOW_TAKES(flow),
+            .waiting = FLOW_WAITERS(flow_now),
+            .ready = FLOW_WAITERS(flow_now) == 0 && parking_is_ready(p->proxy->parking),
+        };
+        uint32_t limit = gate_step(&p->gate, &look);
+        if (limit != atomic_load_explicit(&p->limit, memory_order_relaxed)) {
+            set_limit(p, limit);
+        }
+        looked = now;
+        flow = flow_now;
+    }
+    return NULL;
+}
+
+static bool worker_init(struct worker *w, struct pool *p, uint32_t index)
+{
+    *w = (struct worker){.pool = p, .index = index};
+    struct watch *watch = watchdog_watch(p->proxy->watchdog, index);
+    return exchange_init(&w->session.exchange, p->proxy, watch, index);
+}
+
+static uint32_t gate_min(uint32_t workers)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    uint32_t least = cpus > 0 ? (uint32_t)cpus * WORKERS_PER_CPU : WORKERS_MIN;
+    least = least > WORKERS_MIN ? least : WORKERS_MIN;
+    return least < workers ? least : workers;
+}
+
+static struct pool *pool_new(struct proxy *proxy)
 {
     uint32_t wanted = proxy->config->workers;
-    struct pool *p = calloc(1, sizeof *p);
-    if (p == NULL) {
-        return NULL;
-    }
-    p->workers = aligned_alloc(CACHE_LINE_BYTES, wanted * sizeof *p->workers);
-    if (p->workers == NULL) {
+    struct pool *p = aligned_alloc(CACHE_LINE_BYTES, sizeof *p);
+    struct worker *workers = aligned_alloc(CACHE_LINE_BYTES, wanted * sizeof *workers);
+    if (p == NULL || workers == NULL) {
         free(p);
+        free(workers);
         return NULL;
     }
+    *p = (struct pool){.proxy = proxy, .workers = workers};
+    gate_init(&p->gate, gate_min(wanted), wanted);
+    p->limit = p->gate.limit;
+    MUST_0(pthread_mutex_init(&p->gate_lock, NULL));
+    MUST_0(pthread_cond_init(&p->gate_open, NULL));
+    MUST(sem_init(&p->keeper_wake, 0, 0) == 0);
+    return p;
+}
+
+/* Starts all threads; 0 or an errno value. */
+static int start_threads(struct pool *p)
+{
     pthread_attr_t attributes;
     MUST_0(pthread_attr_init(&attributes));
     MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
     int failure = 0;
-    for (uint32_t i = 0; i < wanted && failure == 0; i++) {
-        if (!worker_init(&p->workers[i], proxy, i)) {
+    for (uint32_t i = 0; i < p->proxy->config->workers && failure == 0; i++) {
+        if (!worker_init(&p->workers[i], p, i)) {
             failure = ENOMEM;
             break;
         }
@@ -74,7 +216,21 @@ struct pool *pool_start(struct proxy *proxy)
         failure = pthread_create(&p->workers[i].thread, &attributes, worker_main, &p->workers[i]);
         p->count += failure == 0;
     }
+    if (failure == 0) {
+        failure = pthread_create(&p->keeper, &attributes, keeper_main, p);
+        p->keeper_runs = failure == 0;
+    }
     MUST_0(pthread_attr_destroy(&attributes));
+    return failure;
+}
+
+struct pool *pool_start(struct proxy *proxy)
+{
+    struct pool *p = pool_new(proxy);
+    if (p == NULL) {
+        return NULL;
+    }
+    int failure = start_threads(p);
     if (failure != 0) {
         parking_stop(proxy->parking);
         pool_join(p);
@@ -98,6 +254,13 @@ void pool_join(struct pool *p)
     if (p == NULL) {
         return;
     }
+    MUST_0(pthread_mutex_lock(&p->gate_lock));
+    MUST_0(pthread_cond_broadcast(&p->gate_open));
+    MUST_0(pthread_mutex_unlock(&p->gate_lock));
+    MUST(sem_post(&p->keeper_wake) == 0);
+    if (p->keeper_runs) {
+        MUST_0(pthread_join(p->keeper, NULL));
+    }
     for (uint32_t i = 0; i < p->count; i++) {
         MUST_0(pthread_join(p->workers[i].thread, NULL));
     }
@@ -105,6 +268,9 @@ void pool_join(struct pool *p)
         exchange_release(&p->workers[i].session.exchange);
         request_delete(p->workers[i].session.spare);
     }
+    MUST_0(pthread_cond_destroy(&p->gate_open));
+    MUST_0(pthread_mutex_destroy(&p->gate_lock));
+    sem_destroy(&p->keeper_wake);
     free(p->workers);
     free(p);
 }

@@ -73,6 +73,7 @@ int upstream_connect(struct upstream *u, mono_ns deadline)
 
 void upstream_give_back(struct upstream *u, int fd, mono_ns now)
 {
+    MUST(fd >= 0);
     bool kept = false;
     lock_take(&u->shared.lock);
     if (u->shared.count < u->idle_max) {

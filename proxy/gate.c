@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxy/gate.h"
+
+#define MS INT64_C(1000000)
+
+static const int64_t trial_length_ns = 2 * GATE_LOOK_MS * MS;
+static const int64_t backoff_min_ns = 20 * MS, backoff_max_ns = 2000 * MS;
+static const int64_t narrower_min_ns = 1000 * MS, narrower_max_ns = 16000 * MS;
+static const int64_t calm_enough_ns = 100 * MS;
+
+void gate_init(struct gate *g, uint32_t min, uint32_t max)
+{
+    *g = (struct gate){
+        .min = min,
+        .max = max,
+        .limit = min,
+        .wider_backoff_ns = backoff_min_ns,
+        .narrower_hold_ns = narrower_min_ns,
+        .narrower_backoff_ns = narrower_min_ns,
+    };
+}
+
+static int64_t doubled(int64_t ns, int64_t max)
+{
+    return ns * 2 < max ? ns * 2 : max;
+}
+
+static void begin_trial(struct gate *g, enum gate_trial trial, uint32_t limit, double per_ms)
+{
+    g->trial = trial;
+    g->limit_before = g->limit;
+    g->limit = limit;
+    g->per_ms_before = per_ms;
+    g->trial_ns = 0;
+    g->trial_takes = 0;
+}
+
+/* Whether the workers let in brought at least half of what they would if nothing but waiting held the others
+ * up: each takes one connection at once, and another whenever a connection's time is over. */
+static bool wider_paid(const struct gate *g)
+{
+    double ms = (double)g->trial_ns / (double)MS;
+    double added = g->limit - g->limit_before;
+    double predicted = added * (1 + ms * g->per_ms_before / g->limit_before);
+    return g->trial_takes - g->per_ms_before * ms >= predicted / 2;
+}
+
+static void end_trial(struct gate *g)
+{
+    double ms = (double)g->trial_ns / (double)MS;
+    if (g->trial == GATE_WIDER && wider_paid(g)) {
+        g->wider_backoff_ns = backoff_min_ns;
+        g->wider_hold_ns = 0;
+        g->narrower_hold_ns = g->narrower_backoff_ns;
+    } else if (g->trial == GATE_WIDER) {
+        g->limit = g->limit_before;
+        g->wider_hold_ns = g->wider_backoff_ns;
+        g->wider_backoff_ns = doubled(g->wider_backoff_ns, backoff_max_ns);
+    } else if (g->trial_takes >= 0.9 * g->per_ms_before * ms) {
+        g->narrower_backoff_ns = narrower_min_ns;
+        g->narrower_hold_ns = 0;
+    } else {
+        g->limit = g->limit_before;
+        g->narrower_hold_ns = g->narrower_backoff_ns;
+        g->narrower_backoff_ns = doubled(g->narrower_backoff_ns, narrower_max_ns);
+    }
+    g->trial = GATE_STEADY;
+}
+
+/* Connections wait and no worker is free: maybe others should be let in, or, once in a while, fewer. */
+static void under_pressure(struct gate *g, const struct gate_look *look)
+{
+    double per_ms = look->takes * (double)MS / (double)look->elapsed_ns;
+    g->calm_ns = 0;
+    g->wider_hold_ns -= look->elapsed_ns;
+    g->narrower_hold_ns -= look->elapsed_ns;
+    bool slow = per_ms < g->limit; /* a connection takes more than a millisecond */
+    if (slow && g->limit < g->max && g->wider_hold_ns <= 0) {
+        begin_trial(g, GATE_WIDER, g->limit * 2 < g->max ? g->limit * 2 : g->max, per_ms);
+    } else if (g->limit > g->min && g->narrower_hold_ns <= 0) {
+        begin_trial(g, GATE_NARROWER, g->limit / 2 > g->min ? g->limit / 2 : g->min, per_ms);
+    }
+}
+
+/* Workers wait for connections: after a while, fewer will do. */
+static void without_pressure(struct gate *g, const struct gate_look *look)
+{
+    g->calm_ns += look->elapsed_ns;
+    if (g->calm_ns >= calm_enough_ns && g->limit > g->min) {
+        uint32_t less = g->limit - g->limit / 4;
+        g->limit = less > g->min ? less : g->min;
+        g->calm_ns = 0;
+    }
+}
+
+uint32_t gate_step(struct gate *g, const struct gate_look *look)
+{
+    if (look->elapsed_ns <= 0) {
+        return g->limit;
+    }
+    if (g->trial != GATE_STEADY) {
+        g->trial_ns += look->elapsed_ns;
+        g->trial_takes += look->takes;
+        if (g->trial_ns < trial_length_ns) {
+            return g->limit;
+        }
+        end_trial(g);
+    }
+    if (look->waiting == 0 && look->ready) {
+        under_pressure(g, look);
+    } else {
+        without_pressure(g, look);
+    }
+    return g->limit;
+}
+
+bool gate_is_at_rest(const struct gate *g)
+{
+    return g->limit == g->min && g->trial == GATE_STEADY && g->calm_ns >= calm_enough_ns;
+}
