@@ -30,13 +30,27 @@ static bool connection_names_fields(const struct http_head *head)
     return false;
 }
 
-/* Copies the end-to-end fields of HEAD, those whose bit is in LEFT_OUT excepted. */
-static void put_end_to_end(struct writer *w, const struct http_head *head, uint32_t left_out)
+/* Whether a field of this NAME claims something about the client that only a trusted peer may say. */
+static bool is_claim(struct slice name)
+{
+    static const struct slice prefix = {"x-forwarded-", 12};
+    if (name.length < 9 || (name.at[0] | 0x20) != 'x') {
+        return false;
+    }
+    return slice_equal_nocase(name, SLICE("x-real-ip")) ||
+           (name.length > prefix.length &&
+            slice_equal_nocase((struct slice){name.at, prefix.length}, prefix));
+}
+
+/* Copies the end-to-end fields of HEAD, those whose bit is in LEFT_OUT excepted and, unless CLAIMS, those
+ * that is_claim() names. */
+static void put_end_to_end(struct writer *w, const struct http_head *head, uint32_t left_out, bool claims)
 {
     bool named = connection_names_fields(head);
     for (size_t i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (field->id != HTTP_FIELD_OTHER && (left_out >> field->id & 1) != 0) {
+        if (field->id != HTTP_FIELD_OTHER ? (left_out >> field->id & 1) != 0
+                                          : !claims && is_claim(field->name)) {
             continue;
         }
         if (named && field->id != HTTP_FIELD_UPGRADE &&
@@ -96,7 +110,8 @@ void forward_request_head(struct writer *w, const struct forward_request *reques
     writer_put_field(w, SLICE("Host"), authority.at != NULL ? authority : request->authority);
     uint32_t kept = request->chunked ? BIT(HTTP_FIELD_TRAILER) : 0;
     put_end_to_end(w, head,
-                   (hop_by_hop | rewritten_in_requests | identity_replaces(request->identity)) & ~kept);
+                   (hop_by_hop | rewritten_in_requests | identity_replaces(request->identity)) & ~kept,
+                   request->trusted);
     if (request->chunked) {
         writer_put(w, SLICE("Transfer-Encoding: chunked\r\n"));
     } else if (request->has_body) {
@@ -157,7 +172,7 @@ void forward_response_head(struct writer *w, const struct forward_response *resp
     if (response->upgrade) {
         left_out &= ~BIT(HTTP_FIELD_UPGRADE);
     }
-    put_end_to_end(w, head, left_out);
+    put_end_to_end(w, head, left_out, true);
     if ((head->seen_ids & BIT(HTTP_FIELD_DATE)) == 0 && head->status >= 200) {
         writer_put_field(w, SLICE("Date"), response->date);
     }
