@@ -73,8 +73,8 @@ static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
 static enum forward_body choose_body(const struct delivery *d)
 {
     const struct response *r = d->response;
-    if (d->to_head || r->head.status == 304) {
-        return FORWARD_BODY_AS_GIVEN;
+    if (r->head.status != 204 && (d->to_head || r->head.status == 304)) {
+        return FORWARD_BODY_AS_GIVEN; /* 204 announces none, to HEAD too (RFC 9110, 8.6) */
     }
     if (r->framing.body == HTTP_BODY_NONE) {
         return FORWARD_BODY_NONE;
@@ -119,12 +119,26 @@ static bool send_piece(struct delivery *d, struct slice head, struct slice piece
     return send_to_client(d, iov, count);
 }
 
-/* The next piece of a stream from the backend, within its deadline. */
-static bool read_piece(const struct delivery *d, struct slice *piece_)
+/* The next piece of a stream from the backend, within its deadline. False when the backend broke it:
+ * d->broke. */
+static bool read_piece(struct delivery *d, struct slice *piece_)
 {
     watch_arm(d->watch, d->response->fd, deadline_after_ms(clock_mono(), d->read_ms));
     enum response_end end = response_next_piece(d->response, piece_);
-    return watch_disarm(d->watch) == WATCH_NOT_CUT && end == RESPONSE_STREAM;
+    switch (watch_disarm(d->watch)) {
+    case WATCH_NOT_CUT:
+        break;
+    case WATCH_CUT_DEADLINE:
+        d->broke = ATTEMPT_TIMEOUT;
+        return false;
+    case WATCH_CUT_STOP:
+        d->broke = ATTEMPT_CANCELLED;
+        return false;
+    }
+    if (end != RESPONSE_STREAM) {
+        d->broke = end == RESPONSE_MALFORMED ? ATTEMPT_PROTOCOL : ATTEMPT_RESET;
+    }
+    return end == RESPONSE_STREAM;
 }
 
 /* A body that ends with the connection has no other mark of its end: when it breaks, the close must look

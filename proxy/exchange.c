@@ -42,6 +42,10 @@ struct trial {
     struct response *best;    /* the best failing response, or an empty one */
     bool have_best;
     uint32_t best_backend, current_backend;
+    struct attempt_ticket ticket; /* of the attempt in CURRENT */
+    mono_ns attempt_begun;
+    int64_t attempt_latency_ns;
+    bool attempt_open; /* its response is good so far and still streams: it ends with the delivery */
 };
 
 bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard)
@@ -263,26 +267,51 @@ static void log_failure(const struct trial *t, uint32_t backend, const struct at
     plog_pairs(CONFIG_LOG_DEBUG, "attempt failed", pairs);
 }
 
-/* Writes the end of an attempt into the ledger and the log. Whether the attempt was good. */
-static bool attempt_end(struct trial *t, const struct attempt_ticket *ticket, enum attempt_end end,
-                        mono_ns begun)
+/* Writes the end of the attempt in CURRENT into the ledger and the log. */
+static void record(struct trial *t, const struct attempt_outcome *outcome)
 {
     struct proxy *proxy = t->x->proxy;
+    if (outcome->failure) {
+        t->failures++;
+        log_failure(t, t->ticket.backend, outcome);
+    }
+    if (ledger_end(proxy->ledger, &t->ticket, outcome)) {
+        log_ejection(proxy, t->ticket.backend, outcome);
+    }
+}
+
+/* Judges the attempt that ended with END. True when its response is good. One that is good but streams stays
+ * open in the ledger until it has been delivered: it may still break. */
+static bool judge_attempt(struct trial *t, enum attempt_end end)
+{
+    const struct response *r = t->current;
     struct attempt_outcome outcome = {.end = end, .failure = end != ATTEMPT_CANCELLED};
     if (end == ATTEMPT_ANSWERED) {
-        outcome.status = t->current->head.status;
+        outcome.status = r->head.status;
         outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
-                          verdict_is_failure(proxy->config->health.failure, outcome.status);
-        outcome.latency_ns = clock_mono() - begun;
+                          verdict_is_failure(t->x->proxy->config->health.failure, outcome.status);
+        outcome.latency_ns = clock_mono() - t->attempt_begun;
+        t->attempt_open = !outcome.failure && !r->whole && outcome.status != 101;
+        t->attempt_latency_ns = outcome.latency_ns;
     }
-    if (outcome.failure) {
-        t->failures++;
-        log_failure(t, ticket->backend, &outcome);
-    }
-    if (ledger_end(proxy->ledger, ticket, &outcome)) {
-        log_ejection(proxy, ticket->backend, &outcome);
+    if (!t->attempt_open) {
+        record(t, &outcome);
     }
     return end == ATTEMPT_ANSWERED && !outcome.failure;
+}
+
+/* Ends the attempt whose response was delivered as it came. BROKE says how the backend broke it,
+ * ATTEMPT_ANSWERED that it did not. A client that went away meanwhile is not the backend's failure. */
+static void end_streamed_attempt(struct trial *t, enum attempt_end broke)
+{
+    struct attempt_outcome outcome = {
+        .end = broke,
+        .status = t->current->head.status,
+        .failure = broke != ATTEMPT_ANSWERED && broke != ATTEMPT_CANCELLED,
+        .latency_ns = t->attempt_latency_ns,
+    };
+    record(t, &outcome);
+    t->attempt_open = false;
 }
 
 /* A connection at rest goes back to its pool at once, so that others may use it while the client is written
@@ -334,17 +363,16 @@ static bool try_backends(struct trial *t)
     const struct config *config = t->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
     while (t->attempts < max && !t->stopped && (t->attempts == 0 || clock_mono() < t->deadline)) {
-        struct attempt_ticket ticket;
-        int backend = next_backend(t, &ticket);
+        int backend = next_backend(t, &t->ticket);
         if (backend == -1) {
             return false;
         }
         t->tried |= UINT64_C(1) << backend;
         t->attempts++;
         t->current_backend = (uint32_t)backend;
-        mono_ns begun = clock_mono();
+        t->attempt_begun = clock_mono();
         enum attempt_end end = attempt_run(t, (uint32_t)backend);
-        if (attempt_end(t, &ticket, end, begun)) {
+        if (judge_attempt(t, end)) {
             settle_connection(t, t->current, (uint32_t)backend);
             return true;
         }
@@ -390,8 +418,10 @@ static enum exchange_end answer_failure(const struct trial *t, bool keep_alive)
 static enum exchange_end begin_tunnel(struct trial *t)
 {
     struct writer out = {.at = t->x->out, .capacity = t->x->out_bytes};
+    response_clear(t->best);
     if (t->client_broken || !deliver_upgrade(t->client->fd, &t->current->head, out)) {
         tunnels_cancel(t->x->proxy->tunnels);
+        response_clear(t->current);
         return EXCHANGE_CLOSE;
     }
     t->x->switched = t->current;
@@ -426,8 +456,12 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .write_ms = config->timeouts.client_write_ms,
         .outbox_bytes = config->limits.body_bytes,
         .out = {.at = x->out, .capacity = x->out_bytes},
+        .broke = ATTEMPT_ANSWERED,
     };
     enum delivered delivered = t->client_broken ? DELIVERED_CLOSE : deliver(&delivery);
+    if (t->attempt_open) {
+        end_streamed_attempt(t, delivery.broke);
+    }
     settle_connection(t, chosen, backend);
     if (delivered == DELIVERED_LATER) {
         t->client->outbox = delivery.outbox;
@@ -460,12 +494,12 @@ static struct trial trial_of(struct exchange *x, struct client *client, struct r
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
     struct trial t = trial_of(x, client, request);
-    bool keep_alive =
-        request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
     if (t.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
-        return answer(&t, &http_offence_too_many_tunnels, keep_alive);
+        return answer(&t, &http_offence_too_many_tunnels, request->head.keep_alive);
     }
     bool good = try_backends(&t);
+    bool keep_alive =
+        request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
     if (good && t.current->head.status == 101) {
         traffic_count(x->proxy->traffic, x->shard, 200, t.attempts > 1, t.failures > 0);
         return begin_tunnel(&t);

@@ -13,6 +13,7 @@
 #include "proxy/outbox.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 enum { LINGER_MS = 2000 };
@@ -81,7 +82,8 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
 {
     log_refusal(client, offence, (struct slice){request->in, request->in_bytes});
     traffic_count(proxy->traffic, shard, (unsigned)offence->status, false, false);
-    deliver_reply(client->fd, offence, false, 1, false);
+    bool to_head = request->in_bytes >= 5 && memcmp(request->in, "HEAD ", 5) == 0;
+    deliver_reply(client->fd, offence, false, 1, to_head);
 }
 
 static bool has_bytes(int fd)
