@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""How gunicorn serves the Playground. Settings come from the environment; README.md lists them."""
+
+import os
+import pathlib
+
+from playground.app import Settings
+
+_settings = Settings(os.environ)
+
+wsgi_app = "playground.app:create_app()"
+chdir = str(pathlib.Path(__file__).parent)
+bind = os.environ.get("PLAYGROUND_BIND") or "127.0.0.1:8001"
+proc_name = "playground"
+
+# The sync worker closes each connection after one answer. The gthread worker keeps them, and an idle one
+# holds no thread, so a front end's pool of connections lives. Such a pool seldom keeps one idle for 75 s.
+worker_class = "gthread"
+keepalive = 75
+workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
+# A thread for each run and each waiting request, and some that stay free to say "healthy" or "busy" at once.
+threads = _settings.runs + _settings.queue + 8
+worker_connections = threads + 1000
+
+timeout = 30
+graceful_timeout = 15  # A run and its wait in the queue fit, with the default limits.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""The service over HTTP, under gunicorn as it is deployed."""
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+import textwrap
+import time
+
+import pytest
+from conftest import BACKEND, Backend
+
+CODE = '{"code": "print(1+1)"}'
+
+
+def test_eval_answers_with_exactly_four_fields(backend):
+    status, headers, body = backend.request("POST", "/py/eval", CODE)
+    assert (status, headers["Content-Type"], headers["X-Backend"]) == (200, "application/json", "here")
+    assert json.loads(body) == {"stdout": "2\n", "stderr": "", "exit_code": 0, "timed_out": False}
+
+
+def test_a_users_own_error_is_200(backend):
+    status, answer = backend.eval("import sys; sys.exit(3)")
+    assert (status, answer["exit_code"]) == (200, 3)
+    status, answer = backend.eval("1/0")
+    assert (status, answer["exit_code"]) == (200, 1)
+    assert "ZeroDivisionError" in answer["stderr"]
+
+
+def test_the_type_may_have_parameters(backend):
+    assert backend.request("POST", "/py/eval", CODE, "application/json; charset=utf-8")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body, reason",
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"print(1)", "not valid JSON"),
+        (b'{"code": "\xff"}', "not valid JSON"),
+        (b"[" * 100000, "not valid JSON"),
+        (b'{"code": ' + b"9" * 5000 + b"}", "not valid JSON"),
+        (b"[]", "expected a JSON object"),
+        (b'"code"', "expected a JSON object"),
+        (b"null", "expected a JSON object"),
+        (b"{}", '"code" is missing'),
+        (b'{"Code": "1"}', '"code" is missing'),
+        (b'{"code": 1}', "must be a string"),
+        (b'{"code": null}', "must be a string"),
+        (b'{"code": ["1"]}', "must be a string"),
+        (b'{"code": "\\ud800"}', "surrogate"),
+    ],
+)
+def test_malformed_input_is_400_with_the_reason(backend, body, reason):
+    status, headers, answer = backend.request("POST", "/py/eval", body)
+    assert (status, headers["Content-Type"], headers["X-Backend"]) == (400, "application/json", "here")
+    answer = json.loads(answer)
+    assert list(answer) == ["error"]
+    assert reason in answer["error"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_type_is_415(backend, content_type):
+    status, _, body = backend.request("POST", "/py/eval", CODE, content_type)
+    assert (status, json.loads(body)) == (415, {"error": "expected Content-Type: application/json"})
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_too_large_is_413_and_the_connection_goes_on(backend, chunked):
+    body = json.dumps({"code": "#" * 300000}).encode()
+    headers = {"Content-Type": "application/json"}
+    with contextlib.closing(backend.connect()) as connection:
+        pieces = iter([body]) if chunked else body
+        connection.request("POST", "/py/eval", pieces, headers, encode_chunked=chunked)
+        response = connection.getresponse()
+        assert response.status == 413
+        assert json.loads(response.read()) == {"error": "the body is larger than 262144 bytes"}
+        connection.request("POST", "/py/eval", CODE, headers)
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["stdout"]) == (200, "2\n")
+
+
+def test_a_body_just_small_enough_is_taken(backend):
+    body = json.dumps({"code": "print(3)#"})
+    body = body.replace("#", "#" * (262144 - len(body) + 1))
+    assert len(body) == 262144
+    status, _, answer = backend.request("POST", "/py/eval", body)
+    assert (status, json.loads(answer)["stdout"]) == (200, "3\n")
+
+
+@pytest.mark.parametrize(
+    "method, path", [("GET", "/py/eval"), ("PUT", "/py/eval"), ("POST", "/"), ("DELETE", "/healthz")]
+)
+def test_another_method_is_405(backend, method, path):
+    status, headers, body = backend.request(method, path)
+    assert (status, list(json.loads(body))) == (405, ["error"])
+    assert ("POST" if path == "/py/eval" else "GET") in headers["Allow"].split(", ")
+
+
+def test_an_unknown_path_is_404(backend):
+    status, _, body = backend.request("GET", "/nothing")
+    assert (status, list(json.loads(body))) == (404, ["error"])
+
+
+def test_healthz(backend):
+    status, headers, body = backend.request("GET", "/healthz")
+    assert (status, json.loads(body), headers["X-Backend"]) == (200, {"status": "ok"}, "here")
+
+
+def test_the_page_stands_alone_and_its_policy_fits(backend):
+    status, headers, body = backend.request("GET", "/")
+    page = body.decode()
+    assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "<textarea" in page
+    assert 'fetch("py/eval"' in page
+    assert not re.search(r"""(?:src|href)=["'](?!data:)|@import|url\(""", page)
+    policy = headers["Content-Security-Policy"]
+    for tag in ("script", "style"):
+        (text,) = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+    assert not re.search(r"\son\w+=|\sstyle=", page)  # The policy would block these.
+
+
+def test_a_connection_is_kept_and_answers_stay_in_order(backend):
+    with contextlib.closing(backend.connect()) as connection:
+        connection.connect()
+        first = connection.sock
+        for number in range(20):
+            body = json.dumps({"code": f"print({number})"})
+            connection.request("POST", "/py/eval", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert (response.status, json.loads(response.read())["stdout"]) == (200, f"{number}\n")
+        assert connection.sock is first  # http.client drops it when the server closes.
+
+
+def test_idle_connections_hold_no_thread(backend):
+    idle = []
+    try:
+        for _ in range(300):
+            connection = backend.connect()
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().read() == b'{"status":"ok"}\n'
+            idle.append(connection)
+        assert backend.eval("print(5)")[1]["stdout"] == "5\n"
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_many_clients_get_their_own_answers(backend):
+    wrong = []
+
+    def client(number):
+        for turn in range(5):
+            status, answer = backend.eval(f"print({number}, {turn})")
+            if (status, answer.get("stdout")) != (200, f"{number} {turn}\n"):
+                wrong.append((status, answer))
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.fixture
+def small_backend():
+    """One run at a time, and one request may wait half a second for it."""
+    running = Backend(
+        WEB_CONCURRENCY="1",
+        PLAYGROUND_RUNS="1",
+        PLAYGROUND_QUEUE="1",
+        PLAYGROUND_QUEUE_SECONDS="0.5",
+        PLAYGROUND_WALL_SECONDS="4",
+    )
+    yield running
+    running.stop()
+
+
+def test_too_many_runs_are_503_but_healthz_answers(small_backend, folder):
+    answers = []
+    code = textwrap.dedent(f"""
+        import os, time
+        open('{folder}/started', 'w')
+        while not os.path.exists('{folder}/go'): time.sleep(0.02)
+        print('went')
+    """)
+    thread = threading.Thread(target=lambda: answers.append(small_backend.eval(code)))
+    thread.start()
+    deadline = time.monotonic() + 3
+    while not (folder / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    status, headers, body = small_backend.request("POST", "/py/eval", CODE)
+    assert (status, headers["Retry-After"], list(json.loads(body))) == (503, "1", ["error"])
+    assert small_backend.request("GET", "/healthz")[0] == 200
+    (folder / "go").touch()
+    thread.join()
+    assert answers == [(200, {"stdout": "went\n", "stderr": "", "exit_code": 0, "timed_out": False})]
+    assert small_backend.eval("print(1)")[0] == 200  # Every place was given back.
+
+
+def test_limits_come_from_the_environment(small_backend):
+    start = time.monotonic()
+    status, answer = small_backend.eval("import time\ntime.sleep(60)")
+    assert (status, answer["exit_code"], answer["timed_out"]) == (200, -9, True)
+    assert 3.5 < time.monotonic() - start < 8
+
+
+def test_sigterm_lets_a_run_finish():
+    running = Backend()
+    answers = []
+    with contextlib.closing(running.connect()) as connection:
+        body = '{"code": "import time; time.sleep(1); print(7)"}'
+        connection.request("POST", "/py/eval", body, {"Content-Type": "application/json"})
+        assert _runs_below(running.process.pid)
+        stopper = threading.Thread(target=lambda: answers.append(running.stop()))
+        stopper.start()
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["stdout"]) == (200, "7\n")
+        stopper.join()
+    assert answers == [0]
+
+
+def test_a_killed_backend_leaves_no_run_behind():
+    running = Backend()
+    with contextlib.closing(running.connect()) as connection:
+        body = '{"code": "import time; time.sleep(60)"}'
+        connection.request("POST", "/py/eval", body, {"Content-Type": "application/json"})
+        runs = _runs_below(running.process.pid)
+        assert runs
+        os.killpg(running.process.pid, signal.SIGKILL)
+        running.stop()
+        deadline = time.monotonic() + 5
+        while any(os.path.exists(f"/proc/{pid}") for pid in runs) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not any(os.path.exists(f"/proc/{pid}") for pid in runs)
+
+
+def _runs_below(ancestor):
+    """The processes of runs below `ancestor`, as soon as there are any."""
+    deadline = time.monotonic() + 5
+    found = []
+    waiting = []
+    while not found and time.monotonic() < deadline:
+        pid = waiting.pop() if waiting else ancestor
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{thread}/children") as file:
+                    waiting += [int(child) for child in file.read().split()]
+            with open(f"/proc/{pid}/cmdline") as file:
+                words = file.read().split("\0")
+            if words[0] == "/usr/bin/python3" and "main.py" in words:
+                found.append(pid)
+    return found
+
+
+def test_a_wrong_setting_stops_the_start_with_its_name():
+    with pytest.raises(RuntimeError, match="PLAYGROUND_RUNS=many: expected a number, at least 1"):
+        Backend(PLAYGROUND_RUNS="many")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests run without privileges already")
+def test_everything_works_without_privileges(folder):
+    copy = folder / "backend"
+    shutil.copytree(BACKEND, copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    setpriv = ["/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]
+    # One worker: a second one might still be busy with its first check of a run.
+    running = Backend(setpriv, copy, PLAYGROUND_WALL_SECONDS="2", WEB_CONCURRENCY="1")
+    try:
+        assert running.eval("print(1+1)")[1]["stdout"] == "2\n"
+        assert "MemoryError" in running.eval("bytearray(1 << 30)")[1]["stderr"]
+        bomb = "import os, time\nwhile True:\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(99)"
+        assert "BlockingIOError" in running.eval(bomb)[1]["stderr"]
+        # Were the bomb's processes still there, this one could not start a process.
+        assert running.eval("import subprocess; subprocess.run(['echo', 'ok'])")[1]["stdout"] == "ok\n"
+        locked = "import os; os.makedirs('a/b'); open('a/b/c', 'w'); os.chmod('a/b', 0); os.chmod('.', 0)"
+        assert running.eval(locked)[1]["stderr"] == ""
+        assert list(running.runs.iterdir()) == []
+    finally:
+        assert running.stop() == 0

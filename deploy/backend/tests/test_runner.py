@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: MIT
+"""The runner: what a run gives back, each of its limits, and that nothing is left behind."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import tempfile
+import textwrap
+import threading
+import time
+
+import pytest
+
+from playground.runner import Limits, Result, Runner
+
+SHORT = Limits(wall_seconds=1.0)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(folder, monkeypatch):
+    """After every test: no work folder is left, and no process that a run started."""
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert list(folder.iterdir()) == []
+    processes = pathlib.Path("/proc").glob("[0-9]*")
+    assert [process.name for process in processes if _works_in(process, str(folder))] == []
+
+
+def _works_in(process, folder):
+    try:
+        return os.readlink(process / "cwd").startswith(folder)
+    except OSError:
+        return False
+
+
+def run(code, **limits):
+    return Runner(dataclasses.replace(SHORT, **limits)).run(textwrap.dedent(code))
+
+
+def test_output_is_returned():
+    assert run("print(1+1)") == Result("2\n", "", 0, False)
+
+
+def test_streams_are_kept_apart():
+    result = run("import sys\nprint('out')\nprint('err', file=sys.stderr)")
+    assert (result.stdout, result.stderr) == ("out\n", "err\n")
+
+
+def test_text_beyond_ascii_goes_both_ways():
+    assert run("print('Grüße, 世界 🐍')").stdout == "Grüße, 世界 🐍\n"
+
+
+def test_output_that_is_not_utf8_is_replaced():
+    assert run(r"import os; os.write(1, b'a\xffb')").stdout == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    "code, exit_code, stderr",
+    [
+        ("1/0", 1, 'File "main.py", line 1'),
+        ("1/0", 1, "ZeroDivisionError: division by zero"),
+        ("print(", 1, "SyntaxError"),
+        ("import sys; sys.exit(3)", 3, ""),
+        ("raise SystemExit('words')", 1, "words\n"),
+        ("print(1)\0\nprint(2)", 1, "SyntaxError"),
+        ("input()", 1, "EOFError"),
+        ("import os; os.kill(os.getpid(), 15)", -15, ""),
+        ("import ctypes; ctypes.string_at(0)", -11, ""),
+    ],
+)
+def test_a_users_own_error_is_a_result(code, exit_code, stderr):
+    result = run(code)
+    assert (result.exit_code, result.timed_out) == (exit_code, False)
+    assert stderr in result.stderr
+
+
+def test_empty_code_runs():
+    assert run("") == Result("", "", 0, False)
+
+
+def test_wall_time_ends_a_run_and_keeps_its_output():
+    start = time.monotonic()
+    result = run("import time\nprint('before')\ntime.sleep(60)", wall_seconds=0.3)
+    assert result == Result("before\n", "", -9, True)
+    assert time.monotonic() - start < 2
+
+
+def test_signals_can_be_ignored_but_the_end_cannot():
+    code = """
+        import signal, time
+        for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)
+        print('x')
+        while True: time.sleep(1)
+    """
+    assert run(code, wall_seconds=0.3) == Result("x\n", "", -9, True)
+
+
+def test_cpu_time_ends_a_run():
+    result = run("while True: pass", wall_seconds=10.0, cpu_seconds=1)
+    assert (result.exit_code, result.timed_out) == (-24, True)
+
+
+def test_closed_output_does_not_end_the_wait():
+    result = run("import os, time\nos.close(1)\nos.close(2)\ntime.sleep(0.2)\nos._exit(5)")
+    assert (result.exit_code, result.timed_out) == (5, False)
+
+
+def test_memory_is_limited():
+    result = run("x = bytearray(1 << 30)")
+    assert result.exit_code == 1
+    assert "MemoryError" in result.stderr
+    assert run("x = bytearray(100 << 20); print(len(x))").stdout == "104857600\n"
+
+
+def test_file_size_is_limited():
+    result = run("f = open('x', 'wb', buffering=0)\nprint(f.write(b'x' * (2 << 20)))\nf.write(b'y')")
+    assert result.stdout == "1048576\n"
+    assert "File too large" in result.stderr
+
+
+def test_open_files_are_limited():
+    assert "Too many open files" in run("files = [open('/dev/null') for _ in range(100)]").stderr
+
+
+def test_processes_are_limited():
+    code = """
+        import os, time
+        for n in range(500):
+            print(n)
+            if os.fork() == 0:
+                time.sleep(9)
+                os._exit(0)
+    """
+    result = run(code, processes=8)
+    assert "BlockingIOError" in result.stderr
+    # Another program of the same user may end or start in the meantime, so not exactly 8.
+    assert 4 <= int(result.stdout.split()[-1]) <= 40
+
+
+def test_some_processes_and_threads_are_allowed():
+    code = """
+        import subprocess, threading
+        threads = [threading.Thread(target=print, args=('t',)) for _ in range(4)]
+        for t in threads: t.start()
+        for t in threads: t.join()
+        print(subprocess.check_output(['echo', 'hi']))
+    """
+    assert run(code, wall_seconds=3).stdout.endswith("b'hi\\n'\n")
+
+
+def test_limits_cannot_be_raised():
+    code = """
+        from resource import *
+        for kind in (RLIMIT_CPU, RLIMIT_AS, RLIMIT_FSIZE, RLIMIT_NPROC):
+            try:
+                setrlimit(kind, (RLIM_INFINITY, RLIM_INFINITY))
+                print('raised')
+            except ValueError:
+                print('no')
+    """
+    assert run(code).stdout == "no\n" * 4
+
+
+def test_output_at_the_limit_is_whole():
+    assert run("print('x' * 1023)", output_bytes=1024).stdout == "x" * 1023 + "\n"
+
+
+def test_output_over_the_limit_is_cut_with_a_note():
+    result = run("import sys\nprint('x' * 5000)\nprint('y' * 10, file=sys.stderr)", output_bytes=1024)
+    assert result.stdout == "x" * 1024 + "\n[output cut here: the limit is 1024 bytes]\n"
+    assert (result.stderr, result.exit_code) == ("y" * 10 + "\n", 0)
+
+
+def test_a_cut_does_not_break_a_character():
+    assert run("print('é' * 5000)", output_bytes=1023).stdout.startswith("é" * 511 + "\n[output cut")
+
+
+def test_endless_output_ends_in_time():
+    result = run("while True: print('x' * 9999)", wall_seconds=0.5, output_bytes=100)
+    assert result.timed_out
+    assert len(result.stdout) < 200
+
+
+def test_no_environment_and_no_descriptors_are_inherited(monkeypatch):
+    monkeypatch.setenv("SECRET", "told")
+    with open("/dev/null", "rb") as file:
+        os.set_inheritable(file.fileno(), True)
+        code = """
+            import os
+            print(sorted(os.environ))
+            for n in range(64):
+                try: os.fstat(n); print(n)
+                except OSError: pass
+        """
+        assert run(code).stdout == "['HOME', 'LANG', 'PATH', 'TMPDIR']\n0\n1\n2\n"
+
+
+def test_sites_packages_are_not_importable():
+    assert "No module named 'flask'" in run("import flask").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only a service started as root drops its rights")
+def test_a_run_of_roots_service_is_nobodys():
+    code = "import os\nprint(os.getresuid(), os.getresgid(), os.getgroups())"
+    assert run(code).stdout == "(65534, 65534, 65534) (65534, 65534, 65534) []\n"
+
+
+def test_no_new_privileges():
+    assert "NoNewPrivs:\t1\n" in run("print(open('/proc/self/status').read())").stdout
+
+
+def test_the_work_folder_is_the_runs_own_and_fresh():
+    code = "import os; print(os.listdir(), oct(os.stat('.').st_mode & 0o777)); open('note', 'w').write('x')"
+    runner = Runner(SHORT)
+    assert runner.run(code).stdout == runner.run(code).stdout == "['main.py'] 0o700\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w')\nfor name in ('a/b', 'a', '.'): os.chmod(name, 0)",
+        "import os\nfor _ in range(3000): os.mkdir('d'); os.chdir('d')",
+        "import os\nos.symlink('/etc', 'link')\nos.mkfifo('pipe')\nopen(b'\\xff\\n', 'w')",
+    ],
+    ids=["no permissions", "very deep", "odd kinds"],
+)
+def test_a_work_folder_can_always_be_removed(code):
+    assert run(code).stderr == ""  # The fixture looks that nothing is left.
+    assert os.path.isdir("/etc")
+
+
+DAEMON = """
+import os, time
+def away():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.setsid()
+            return True
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os, time\nif os.fork() == 0: time.sleep(99)",
+        "import subprocess\nsubprocess.Popen(['sleep', '99'])",
+        "import subprocess\nsubprocess.Popen(['sleep', '99'], start_new_session=True)",
+        DAEMON + "if away(): time.sleep(99)",
+        DAEMON + "if away():\n  for fd in (0, 1, 2): os.close(fd)\n  time.sleep(99)",
+        DAEMON + "for _ in range(3):\n  if away():\n    away()\n    time.sleep(99)",
+        DAEMON + "if away():\n  while True:\n    if os.fork(): os._exit(0)\n    os.setsid()",
+    ],
+    ids=["fork", "child", "session", "daemon", "silent daemon", "daemons of daemons", "runaway"],
+)
+def test_no_process_survives(code):
+    start = time.monotonic()
+    assert run(code).exit_code == 0  # The fixture looks that no process is left.
+    assert time.monotonic() - start < 3
+
+
+def test_no_process_survives_a_timeout():
+    result = run(DAEMON + "if away(): time.sleep(99)\nprint('left')\ntime.sleep(99)", wall_seconds=0.4)
+    assert result.timed_out
+
+
+def test_children_of_the_service_itself_are_left_alone():
+    own = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        run(DAEMON + "if away(): time.sleep(99)")
+        assert own.poll() is None
+    finally:
+        own.kill()
+        own.wait()
+
+
+def test_concurrent_runs_are_independent():
+    runner = Runner(Limits())
+    results = {}
+
+    def client(number):
+        results[number] = runner.run(f"print({number} * 7)").stdout
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {n: f"{n * 7}\n" for n in range(24)}
+
+
+def test_no_descriptor_leaks():
+    runner = Runner(SHORT)
+    runner.run("")
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        runner.run("print(1)")
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_the_check_notices_that_runs_do_not_work(monkeypatch):
+    Runner(SHORT).check()
+    monkeypatch.setattr("playground.runner.PYTHON", "/nowhere/python3")
+    with pytest.raises(OSError, match="/nowhere/python3"):
+        Runner(SHORT).check()

@@ -1,0 +1,7 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""A backend takes requests and resets the connection, in mid-load: no client notices."""
+import harness
+import mid_load
+
+mid_load.no_client_notices(harness.reset, "reset")
