@@ -131,6 +131,8 @@ static bool read_piece(struct delivery *d, struct slice *piece_)
     case WATCH_CUT_DEADLINE:
         d->broke = ATTEMPT_TIMEOUT;
         return false;
+    case WATCH_CUT_CLIENT:
+    case WATCH_CUT_BACKEND: /* a stream has begun: it is not judged */
     case WATCH_CUT_STOP:
         d->broke = ATTEMPT_CANCELLED;
         return false;

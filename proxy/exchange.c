@@ -35,8 +35,9 @@ struct trial {
     uint64_t tried;       /* set of backends */
     uint32_t attempts;
     uint32_t failures;
-    bool timed_out; /* some attempt ran out of time */
-    bool stopped;   /* the program ends */
+    bool timed_out;   /* some attempt ran out of time */
+    bool stopped;     /* the program ends */
+    bool client_gone; /* it has reset its connection: nobody waits for an answer */
     bool may_replay;
     struct response *current; /* free for the next attempt */
     struct response *best;    /* the best failing response, or an empty one */
@@ -45,7 +46,8 @@ struct trial {
     struct attempt_ticket ticket; /* of the attempt in CURRENT */
     mono_ns attempt_begun;
     int64_t attempt_latency_ns;
-    bool attempt_open; /* its response is good so far and still streams: it ends with the delivery */
+    bool attempt_was_fit; /* its backend was in rotation when it began */
+    bool attempt_open;    /* its response is good so far and still streams: it ends with the delivery */
 };
 
 bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard)
@@ -143,6 +145,38 @@ static void pass_early(void *owner, const struct http_head *head)
     }
 }
 
+/* What it means for the attempt that its connection ended under CUT. */
+static enum attempt_end end_of_cut(struct trial *t, enum watch_cut cut)
+{
+    switch (cut) {
+    case WATCH_NOT_CUT:
+        return ATTEMPT_RESET;
+    case WATCH_CUT_DEADLINE:
+        return ATTEMPT_TIMEOUT;
+    case WATCH_CUT_STOP:
+        t->stopped = true;
+        return ATTEMPT_CANCELLED;
+    case WATCH_CUT_CLIENT:
+        t->client_gone = true;
+        return ATTEMPT_CANCELLED;
+    case WATCH_CUT_BACKEND:
+        t->failures++; /* of nobody, but an answer that comes now is a rescue */
+        return ATTEMPT_CANCELLED;
+    }
+    UNREACHABLE();
+}
+
+enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
+{
+    const struct proxy *proxy = owner;
+    if (parking_client_is_gone(proxy->parking, subject->client_slot)) {
+        return WATCH_CUT_CLIENT;
+    }
+    uint64_t rotation = ledger_rotation(proxy->ledger);
+    bool out = (rotation >> subject->backend & 1) == 0;
+    return subject->may_leave && out && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+}
+
 /* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
  * ended before the first byte of a response and nobody cut it: on a reused one, that is not the backend's
  * fault. */
@@ -160,7 +194,11 @@ static enum attempt_end converse(struct trial *t, int fd, struct slice head, boo
     };
     mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.response_ms);
     *untouched_ = false;
-    watch_arm(x->watch, fd, deadline_earlier(deadline, t->deadline));
+    struct watch_subject subject = {.judged = true,
+                                    .client_slot = t->client->slot,
+                                    .backend = t->current_backend,
+                                    .may_leave = t->may_replay && t->attempt_was_fit};
+    watch_arm_for(x->watch, fd, deadline_earlier(deadline, t->deadline), &subject);
     int unsent = send_request(t, fd, head);
     /* A backend may answer and hang up without reading the whole body: what it said is looked at all the
      * same. */
@@ -185,10 +223,7 @@ static enum attempt_end converse(struct trial *t, int fd, struct slice head, boo
     case RESPONSE_BROKEN:
         break;
     }
-    if (cut == WATCH_CUT_STOP) {
-        return ATTEMPT_CANCELLED;
-    }
-    return cut == WATCH_CUT_DEADLINE ? ATTEMPT_TIMEOUT : ATTEMPT_RESET;
+    return end_of_cut(t, cut);
 }
 
 static int connect_to(const struct trial *t, uint32_t backend)
@@ -352,6 +387,7 @@ static int next_backend(struct trial *t, struct attempt_ticket *ticket_)
         bool require_up = fit != 0;
         int backend = balancer_pick(&proxy->balancer, require_up ? fit : all & ~t->tried);
         if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
+            t->attempt_was_fit = require_up;
             return backend;
         }
     }
@@ -362,7 +398,8 @@ static bool try_backends(struct trial *t)
 {
     const struct config *config = t->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
-    while (t->attempts < max && !t->stopped && (t->attempts == 0 || clock_mono() < t->deadline)) {
+    while (t->attempts < max && !t->stopped && !t->client_gone &&
+           (t->attempts == 0 || clock_mono() < t->deadline)) {
         int backend = next_backend(t, &t->ticket);
         if (backend == -1) {
             return false;
@@ -377,7 +414,6 @@ static bool try_backends(struct trial *t)
             return true;
         }
         t->timed_out = t->timed_out || end == ATTEMPT_TIMEOUT;
-        t->stopped = end == ATTEMPT_CANCELLED;
         if (end == ATTEMPT_ANSWERED) {
             settle_connection(t, t->current, (uint32_t)backend);
             keep_best(t);
@@ -407,6 +443,9 @@ static enum exchange_end answer(const struct trial *t, const struct http_offence
 /* Nothing usable came. */
 static enum exchange_end answer_failure(const struct trial *t, bool keep_alive)
 {
+    if (t->client_gone) {
+        return EXCHANGE_CLOSE;
+    }
     if (t->stopped) {
         return answer(t, &http_offence_stopping, false);
     }
@@ -507,7 +546,8 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
     if (t.upgrade.length > 0) {
         tunnels_cancel(x->proxy->tunnels);
     }
-    if (!good && !t.have_best) {
+    if ((!good && !t.have_best) || t.client_gone) {
+        response_clear(t.best);
         return answer_failure(&t, keep_alive);
     }
     struct response *chosen = good ? t.current : t.best;

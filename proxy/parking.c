@@ -22,7 +22,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum slot_state { SLOT_FREE, SLOT_IDLE, SLOT_READING, SLOT_WRITING, SLOT_LINGERING, SLOT_BUSY, SLOT_AGAIN };
+enum slot_state {
+    SLOT_FREE,
+    SLOT_IDLE,
+    SLOT_READING,
+    SLOT_WRITING,
+    SLOT_LINGERING,
+    SLOT_BUSY,
+    SLOT_AGAIN,
+    SLOT_GONE
+};
 
 /* A slot's word: generation (32 bits), serial (29), state (3). */
 #define STATE_MASK      UINT64_C(0x7)
@@ -241,27 +250,36 @@ enum parking_admission parking_admit(struct parking *p, int fd, const union net_
 
 /* Takes the slot that an event names, if it is parked; else leaves word to its owner that there is more to
  * read. */
-static struct client *take_slot(struct parking *p, uint64_t event, bool ended)
+static struct client *take_slot(struct parking *p, uint64_t event, uint32_t flags)
 {
     struct slot *slot = &p->slots[event & UINT32_MAX];
+    bool gone = (flags & (EPOLLHUP | EPOLLERR)) != 0;
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     for (;;) {
         enum slot_state state = state_of(word);
+        enum slot_state next = gone ? SLOT_GONE : SLOT_AGAIN;
         if ((word & GENERATION_MASK) != (event & GENERATION_MASK) || state == SLOT_FREE ||
-            state == SLOT_AGAIN) {
+            state == SLOT_GONE || state == next) {
             return NULL;
         }
-        enum slot_state next = state == SLOT_BUSY ? SLOT_AGAIN : SLOT_BUSY;
+        if (is_parked(state)) {
+            next = SLOT_BUSY;
+        }
         if (atomic_compare_exchange_weak_explicit(&slot->word, &word, with_state(word, next),
                                                   memory_order_acq_rel, memory_order_acquire)) {
-            if (next == SLOT_AGAIN) {
+            if (next != SLOT_BUSY) {
                 return NULL;
             }
             slot->client.drained = false;
-            slot->client.ended = ended;
+            slot->client.ended = gone || (flags & EPOLLRDHUP) != 0;
             return &slot->client;
         }
     }
+}
+
+bool parking_client_is_gone(const struct parking *p, uint32_t slot)
+{
+    return state_of(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
 }
 
 struct client *parking_take(struct parking *p)
@@ -272,8 +290,7 @@ struct client *parking_take(struct parking *p)
         MUST(count == 0 || errno == EINTR);
         return NULL;
     }
-    bool ended = (event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, ended);
+    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, event.events);
 }
 
 bool parking_is_ready(const struct parking *p)
@@ -300,7 +317,7 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
                                                 memory_order_acquire)) {
         return true;
     }
-    MUST(state_of(word) == SLOT_AGAIN);
+    MUST(state_of(word) == SLOT_AGAIN || state_of(word) == SLOT_GONE);
     atomic_store_explicit(&slot->word, busy, memory_order_relaxed);
     c->drained = false;
     return false;

@@ -61,6 +61,10 @@ enum parking_admission {
     PARKING_CLIENT_HAS_MANY /* as many as one client may have */
 };
 
+/* Whether the client in SLOT, which some thread owns, has reset its connection. (A client that only ended its
+ * side may still wait for its answer.) Any thread. */
+bool parking_client_is_gone(const struct parking *p, uint32_t slot);
+
 /* Registers FD, a connected socket, which the parking place then owns, parked IDLE until DEADLINE. With
  * AWAITS_PROXY_HEADER the client's address is not known yet, and not counted: parking_count_client() must
  * follow. FD stays the caller's unless it was ADMITTED. */

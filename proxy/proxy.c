@@ -7,6 +7,7 @@
 #include "common/net.h"
 #include "common/panic.h"
 #include "healthd/admin_server.h"
+#include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
@@ -165,7 +166,10 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     struct proxy *p = &r->proxy;
     p->watchdog = watchdog_start(p->config->workers);
     p->tunnels = tunnels_start(p->config->limits.tunnels, p->config->timeouts.tunnel_idle_ms);
-    r->pool = p->watchdog == NULL || p->tunnels == NULL ? NULL : pool_start(p);
+    if (p->watchdog != NULL && p->tunnels != NULL) {
+        watchdog_set_judge(p->watchdog, exchange_judge, p);
+        r->pool = pool_start(p);
+    }
     if (r->pool == NULL) {
         fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->config->workers,
              strerror(errno));

@@ -22,22 +22,54 @@ struct watchdog {
     pthread_cond_t wake;
     bool ending; /* under MUTEX */
     _Atomic bool cutting_all;
+    enum watch_cut (*judge)(void *owner, const struct watch_subject *subject);
+    void *judge_owner;
 };
 
-static void cut_if_due(struct watch *w, mono_ns now, bool all)
+#define SUBJECT_JUDGED    (UINT64_C(1) << 63)
+#define SUBJECT_MAY_LEAVE (UINT64_C(1) << 62)
+
+/* Slot in the low half, backend above it, flags on top: one word, so that a look at it is never torn. */
+static uint64_t pack(const struct watch_subject *s)
+{
+    return (s->judged ? SUBJECT_JUDGED : 0) | (s->may_leave ? SUBJECT_MAY_LEAVE : 0) |
+           ((uint64_t)(s->backend & 0xffff) << 32) | s->client_slot;
+}
+
+static struct watch_subject unpack(uint64_t word)
+{
+    return (struct watch_subject){.judged = (word & SUBJECT_JUDGED) != 0,
+                                  .may_leave = (word & SUBJECT_MAY_LEAVE) != 0,
+                                  .backend = (uint32_t)(word >> 32) & 0xffff,
+                                  .client_slot = (uint32_t)word};
+}
+
+/* Why the wait of W must end now, if it must. */
+static enum watch_cut reason_to_cut(const struct watchdog *dog, const struct watch *w, mono_ns now)
+{
+    if (atomic_load_explicit(&w->deadline, memory_order_relaxed) <= now) {
+        return WATCH_CUT_DEADLINE;
+    }
+    if (atomic_load(&dog->cutting_all)) {
+        return WATCH_CUT_STOP;
+    }
+    struct watch_subject subject = unpack(atomic_load_explicit(&w->subject, memory_order_relaxed));
+    return subject.judged && dog->judge != NULL ? dog->judge(dog->judge_owner, &subject) : WATCH_NOT_CUT;
+}
+
+static void cut_if_due(const struct watchdog *dog, struct watch *w, mono_ns now)
 {
     uint64_t word = atomic_load_explicit(&w->word, memory_order_acquire);
     if ((word & STATE_MASK) != WATCH_ARMED) {
         return;
     }
-    mono_ns deadline = atomic_load_explicit(&w->deadline, memory_order_relaxed);
     int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+    enum watch_cut reason = reason_to_cut(dog, w, now);
     uint64_t base = word & ~STATE_MASK;
-    if ((deadline > now && !all) || !atomic_compare_exchange_strong(&w->word, &word, base | WATCH_CUTTING)) {
+    if (reason == WATCH_NOT_CUT || !atomic_compare_exchange_strong(&w->word, &word, base | WATCH_CUTTING)) {
         return;
     }
-    atomic_store_explicit(&w->cut, deadline <= now ? WATCH_CUT_DEADLINE : WATCH_CUT_STOP,
-                          memory_order_relaxed);
+    atomic_store_explicit(&w->cut, (int)reason, memory_order_relaxed);
     shutdown(fd, SHUT_RDWR); /* fails only on a connection that is already gone, which wakes the worker too */
     atomic_store_explicit(&w->word, base | WATCH_CUT, memory_order_release);
 }
@@ -55,9 +87,8 @@ static void *watchdog_main(void *argument)
         pthread_cond_timedwait(&w->wake, &w->mutex, &until);
         MUST_0(pthread_mutex_unlock(&w->mutex));
         mono_ns now = clock_mono();
-        bool all = atomic_load(&w->cutting_all);
         for (uint32_t i = 0; i < w->count; i++) {
-            cut_if_due(&w->watches[i], now, all);
+            cut_if_due(w, &w->watches[i], now);
         }
         MUST_0(pthread_mutex_lock(&w->mutex));
     }
@@ -116,12 +147,29 @@ struct watch *watchdog_watch(struct watchdog *w, uint32_t index)
     return &w->watches[index];
 }
 
+void watchdog_set_judge(struct watchdog *w,
+                        enum watch_cut (*judge)(void *owner, const struct watch_subject *subject),
+                        void *owner)
+{
+    MUST_0(pthread_mutex_lock(&w->mutex)); /* which publishes both to the thread */
+    w->judge = judge;
+    w->judge_owner = owner;
+    MUST_0(pthread_mutex_unlock(&w->mutex));
+}
+
 void watch_arm(struct watch *w, int fd, mono_ns deadline)
+{
+    static const struct watch_subject nobody = {.judged = false};
+    watch_arm_for(w, fd, deadline, &nobody);
+}
+
+void watch_arm_for(struct watch *w, int fd, mono_ns deadline, const struct watch_subject *subject)
 {
     uint64_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
     MUST((word & STATE_MASK) == WATCH_OFF);
     atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&w->deadline, deadline, memory_order_relaxed);
+    atomic_store_explicit(&w->subject, pack(subject), memory_order_relaxed);
     atomic_store_explicit(&w->word, (word & ~STATE_MASK) + 4 + WATCH_ARMED, memory_order_release);
 }
 

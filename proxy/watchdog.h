@@ -21,19 +21,36 @@ enum watch_cut {
     WATCH_NOT_CUT,
     WATCH_CUT_DEADLINE, /* its time was up */
     WATCH_CUT_STOP,     /* the program ends: watchdog_cut_all() */
+    WATCH_CUT_CLIENT,   /* the client it works for has gone */
+    WATCH_CUT_BACKEND,  /* the backend it waits for was taken out of rotation */
+};
+
+/* For whom a worker waits, so that the judge can say that the wait has become pointless. */
+struct watch_subject {
+    bool judged;          /* false: only the deadline counts */
+    uint32_t client_slot; /* parking.h */
+    uint32_t backend;
+    bool may_leave; /* another backend may be asked instead */
 };
 
 struct watch {
     cache_aligned _Atomic uint64_t word; /* arming serial << 2 | state */
     _Atomic int fd;
     _Atomic mono_ns deadline;
-    _Atomic int cut; /* enum watch_cut, valid in state CUT */
+    _Atomic int cut;          /* enum watch_cut, valid in state CUT */
+    _Atomic uint64_t subject; /* struct watch_subject, packed */
 };
 
 struct watchdog; /* opaque; lives from start to exit */
 
 /* Starts the thread over COUNT watches, all off. NULL with errno set. */
 struct watchdog *watchdog_start(uint32_t count);
+
+/* From now on JUDGE, called on the watchdog's thread for each armed watch with a judged subject, may end a
+ * wait before its deadline by any answer but WATCH_NOT_CUT. Call it once, before any watch is armed. */
+void watchdog_set_judge(struct watchdog *w,
+                        enum watch_cut (*judge)(void *owner, const struct watch_subject *subject),
+                        void *owner);
 
 /* Ends the thread and frees W; no watch may be armed. NULL is fine. */
 void watchdog_stop(struct watchdog *w);
@@ -44,6 +61,9 @@ struct watch *watchdog_watch(struct watchdog *w, uint32_t index);
 /* From now on FD, a socket, is shut down when DEADLINE has passed (within WATCHDOG_TICK_MS). W must be off.
  */
 void watch_arm(struct watch *w, int fd, mono_ns deadline);
+
+/* The same, for a wait that has a subject. */
+void watch_arm_for(struct watch *w, int fd, mono_ns deadline, const struct watch_subject *subject);
 
 /* Ends the arming, and says whether the watchdog had to cut. */
 enum watch_cut watch_disarm(struct watch *w);
