@@ -240,7 +240,7 @@ ssize_t net_recv(int fd, char *bytes, size_t room, int flags)
 
 uint16_t net_local_port(int fd)
 {
-    union net_address a;
+    union net_address a = {.base = {.sa_family = AF_UNSPEC}};
     socklen_t size = sizeof a;
     if (getsockname(fd, &a.base, &size) == -1) {
         return 0;

@@ -89,7 +89,7 @@ static enum forward_body choose_body(const struct delivery *d)
 static void add(struct iovec *iov, int *count, struct slice bytes)
 {
     if (bytes.length > 0) {
-        iov[(*count)++] = (struct iovec){.iov_base = (void *)(uintptr_t)bytes.at, .iov_len = bytes.length};
+        iov[(*count)++] = (struct iovec){.iov_base = (char *)bytes.at, .iov_len = bytes.length};
     }
 }
 

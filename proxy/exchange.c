@@ -12,6 +12,7 @@
 #include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
+#include "proxy/attempt.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 #include "proxy/verdict.h"
@@ -26,28 +27,19 @@ struct trial {
     struct exchange *x;
     struct client *client;
     struct request *request;
-    struct identity identity;
-    bool trusted;         /* the client may speak for others */
-    struct slice upgrade; /* protocols offered; empty for none */
-    bool takes_trailers;  /* the client does */
-    bool client_broken;   /* an early response could not be sent whole: nothing may follow */
-    mono_ns deadline;     /* of the whole request */
-    uint64_t tried;       /* set of backends */
+    struct attempt attempt; /* its response is free for the next one */
+    bool may_replay;
+    uint64_t tried; /* set of backends */
     uint32_t attempts;
     uint32_t failures;
-    bool timed_out;   /* some attempt ran out of time */
-    bool stopped;     /* the program ends */
-    bool client_gone; /* it has reset its connection: nobody waits for an answer */
-    bool may_replay;
-    struct response *current; /* free for the next attempt */
-    struct response *best;    /* the best failing response, or an empty one */
+    bool timed_out; /* some attempt ran out of time */
+    struct attempt_ticket ticket;
+    mono_ns begun; /* this and the next two: of the last attempt */
+    int64_t latency_ns;
+    bool open;             /* its response is good so far and still streams: it ends with the delivery */
+    struct response *best; /* the best failing response, or an empty one */
     bool have_best;
-    uint32_t best_backend, current_backend;
-    struct attempt_ticket ticket; /* of the attempt in CURRENT */
-    mono_ns attempt_begun;
-    int64_t attempt_latency_ns;
-    bool attempt_was_fit; /* its backend was in rotation when it began */
-    bool attempt_open;    /* its response is good so far and still streams: it ends with the delivery */
+    uint32_t best_backend;
 };
 
 bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard)
@@ -75,97 +67,6 @@ void exchange_release(struct exchange *x)
     response_release(&x->responses[1]);
 }
 
-/* Whether the body is sent chunked, which only trailers need. */
-static bool sends_trailers(const struct trial *t)
-{
-    return t->takes_trailers && t->request->chunk.trailers_bytes > 0;
-}
-
-/* Writes the request's head for BACKEND into the worker's buffer. */
-static struct slice request_head(const struct trial *t, uint32_t backend)
-{
-    static const size_t scheme_bytes = sizeof "http://" - 1;
-    struct forward_request forward = {
-        .head = &t->request->head,
-        .identity = &t->identity,
-        .client = &t->client->peer,
-        .trusted = t->trusted,
-        .has_body = t->request->framing.body != HTTP_BODY_NONE,
-        .chunked = sends_trailers(t),
-        .body_bytes = request_body_bytes(t->request),
-        .authority = slice_of(t->x->proxy->config->backends[backend].url + scheme_bytes),
-        .upgrade = t->upgrade,
-        .te_trailers = t->takes_trailers,
-    };
-    struct writer w = {.at = t->x->out, .capacity = t->x->out_bytes};
-    forward_request_head(&w, &forward);
-    MUST(writer_ok(&w)); /* made for the longest head that is let in */
-    return (struct slice){w.at, w.length};
-}
-
-static struct iovec piece(const void *at, size_t length)
-{
-    return (struct iovec){.iov_base = (void *)(uintptr_t)at, .iov_len = length};
-}
-
-/* Sends head and body. 0 or an errno value. A body with trailers goes as one chunk (RFC 9112, 7.1). */
-static int send_request(const struct trial *t, int fd, struct slice head)
-{
-    const struct request *r = t->request;
-    bool chunked = sends_trailers(t);
-    char size[20];
-    int size_bytes = 0;
-    struct iovec tail[3] = {piece("\r\n0\r\n", 7), piece(r->chunk.trailers, r->chunk.trailers_bytes),
-                            piece("\r\n", 2)};
-    if (chunked && request_body_bytes(r) > 0) {
-        size_bytes = snprintf(size, sizeof size, "%" PRIx64 "\r\n", request_body_bytes(r));
-    } else if (chunked) {
-        tail[0] = piece("0\r\n", 3);
-    }
-    struct iovec iov[3] = {piece(head.at, head.length), piece(size, (size_t)size_bytes)};
-    int failure;
-    if (r->body.at == NULL && r->spool.file != -1) {
-        failure = net_send_all(fd, iov, 2, MSG_MORE);
-        failure = failure != 0 ? failure : net_send_file(fd, r->spool.file, r->spool.length_bytes);
-    } else {
-        iov[2] = r->body.at != NULL ? piece(r->body.at, r->body.length)
-                                    : piece(r->spool.memory, (size_t)r->spool.length_bytes);
-        failure = net_send_all(fd, iov, 3, chunked ? MSG_MORE : 0);
-    }
-    return failure != 0 || !chunked ? failure : net_send_all(fd, tail, 3, 0);
-}
-
-/* Passes a backend's 103 (RFC 8297) on at once. */
-static void pass_early(void *owner, const struct http_head *head)
-{
-    struct trial *t = owner;
-    struct writer out = {.at = t->x->out, .capacity = t->x->out_bytes};
-    if (!t->client_broken && !deliver_early(t->client->fd, head, out)) {
-        t->client_broken = true;
-    }
-}
-
-/* What it means for the attempt that its connection ended under CUT. */
-static enum attempt_end end_of_cut(struct trial *t, enum watch_cut cut)
-{
-    switch (cut) {
-    case WATCH_NOT_CUT:
-        return ATTEMPT_RESET;
-    case WATCH_CUT_DEADLINE:
-        return ATTEMPT_TIMEOUT;
-    case WATCH_CUT_STOP:
-        t->stopped = true;
-        return ATTEMPT_CANCELLED;
-    case WATCH_CUT_CLIENT:
-        t->client_gone = true;
-        return ATTEMPT_CANCELLED;
-    case WATCH_CUT_BACKEND:
-        t->failures++; /* of nobody, but an answer that comes now is a rescue */
-        return ATTEMPT_CANCELLED;
-    }
-    UNREACHABLE();
-}
-
 enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
 {
     const struct proxy *proxy = owner;
@@ -175,81 +76,6 @@ enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
     uint64_t rotation = ledger_rotation(proxy->ledger);
     bool out = (rotation >> subject->backend & 1) == 0;
     return subject->may_leave && out && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
-}
-
-/* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
- * ended before the first byte of a response and nobody cut it: on a reused one, that is not the backend's
- * fault. */
-static enum attempt_end converse(struct trial *t, int fd, struct slice head, bool *untouched_)
-{
-    struct exchange *x = t->x;
-    const struct config *config = x->proxy->config;
-    struct response_rules rules = {
-        .method = t->request->head.method,
-        .hold_bytes = config->retry.hold_bytes,
-        .hold_ms = config->retry.hold_ms,
-        .upgrade_asked = t->upgrade.length > 0,
-        .early = t->request->head.version_minor > 0 ? pass_early : NULL,
-        .owner = t,
-    };
-    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.response_ms);
-    *untouched_ = false;
-    struct watch_subject subject = {.judged = true,
-                                    .client_slot = t->client->slot,
-                                    .backend = t->current_backend,
-                                    .may_leave = t->may_replay && t->attempt_was_fit};
-    watch_arm_for(x->watch, fd, deadline_earlier(deadline, t->deadline), &subject);
-    int unsent = send_request(t, fd, head);
-    /* A backend may answer and hang up without reading the whole body: what it said is looked at all the
-     * same. */
-    enum response_end end = response_receive(t->current, fd, &rules);
-    enum watch_cut cut = watch_disarm(x->watch);
-    if (cut != WATCH_NOT_CUT || unsent != 0) {
-        t->current->excess = true;
-    }
-    switch (end) {
-    case RESPONSE_HELD:
-        return ATTEMPT_ANSWERED;
-    case RESPONSE_STREAM:
-        if (cut == WATCH_NOT_CUT) {
-            return ATTEMPT_ANSWERED;
-        }
-        break;
-    case RESPONSE_MALFORMED:
-        return ATTEMPT_PROTOCOL;
-    case RESPONSE_EMPTY:
-        *untouched_ = cut == WATCH_NOT_CUT;
-        break;
-    case RESPONSE_BROKEN:
-        break;
-    }
-    return end_of_cut(t, cut);
-}
-
-static int connect_to(const struct trial *t, uint32_t backend)
-{
-    struct proxy *proxy = t->x->proxy;
-    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.connect_ms);
-    return upstream_connect(&proxy->upstreams[backend], deadline_earlier(deadline, t->deadline));
-}
-
-/* One attempt on BACKEND. An idle connection that turns out to be stale is replaced by a fresh one, once. */
-static enum attempt_end attempt_run(struct trial *t, uint32_t backend)
-{
-    bool untouched = false;
-    int fd = upstream_take_idle(&t->x->proxy->upstreams[backend]);
-    if (fd != -1) {
-        enum attempt_end end = converse(t, fd, request_head(t, backend), &untouched);
-        if (!untouched || end != ATTEMPT_RESET) {
-            return end;
-        }
-        response_clear(t->current);
-    }
-    fd = connect_to(t, backend);
-    if (fd == -1) {
-        return ATTEMPT_CONNECT;
-    }
-    return converse(t, fd, request_head(t, backend), &untouched);
 }
 
 static const char *end_name(enum attempt_end end)
@@ -290,7 +116,7 @@ static void log_failure(const struct trial *t, uint32_t backend, const struct at
     if (!plog_enabled(CONFIG_LOG_DEBUG)) {
         return;
     }
-    const struct http_offence *offence = t->current->offence;
+    const struct http_offence *offence = t->attempt.response->offence;
     const struct plog_pair pairs[] = {
         {"backend", slice_of(t->x->proxy->config->backends[backend].name)},
         {"failure", slice_of(end_name(outcome->end))},
@@ -319,17 +145,17 @@ static void record(struct trial *t, const struct attempt_outcome *outcome)
  * open in the ledger until it has been delivered: it may still break. */
 static bool judge_attempt(struct trial *t, enum attempt_end end)
 {
-    const struct response *r = t->current;
+    const struct response *r = t->attempt.response;
     struct attempt_outcome outcome = {.end = end, .failure = end != ATTEMPT_CANCELLED};
     if (end == ATTEMPT_ANSWERED) {
         outcome.status = r->head.status;
         outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
                           verdict_is_failure(t->x->proxy->config->health.failure, outcome.status);
-        outcome.latency_ns = clock_mono() - t->attempt_begun;
-        t->attempt_open = !outcome.failure && !r->whole && outcome.status != 101;
-        t->attempt_latency_ns = outcome.latency_ns;
+        outcome.latency_ns = clock_mono() - t->begun;
+        t->open = !outcome.failure && !r->whole && outcome.status != 101;
+        t->latency_ns = outcome.latency_ns;
     }
-    if (!t->attempt_open) {
+    if (!t->open) {
         record(t, &outcome);
     }
     return end == ATTEMPT_ANSWERED && !outcome.failure;
@@ -341,12 +167,12 @@ static void end_streamed_attempt(struct trial *t, enum attempt_end broke)
 {
     struct attempt_outcome outcome = {
         .end = broke,
-        .status = t->current->head.status,
+        .status = t->attempt.response->head.status,
         .failure = broke != ATTEMPT_ANSWERED && broke != ATTEMPT_CANCELLED,
-        .latency_ns = t->attempt_latency_ns,
+        .latency_ns = t->latency_ns,
     };
     record(t, &outcome);
-    t->attempt_open = false;
+    t->open = false;
 }
 
 /* A connection at rest goes back to its pool at once, so that others may use it while the client is written
@@ -366,14 +192,15 @@ static void settle_connection(const struct trial *t, struct response *r, uint32_
 /* Keeps a failing response when it is better than the one kept so far; the other one is thrown away. */
 static void keep_best(struct trial *t)
 {
-    if (!t->have_best || verdict_rank(t->current->head.status) > verdict_rank(t->best->head.status)) {
+    if (!t->have_best ||
+        verdict_rank(t->attempt.response->head.status) > verdict_rank(t->best->head.status)) {
         struct response *worse = t->best;
-        t->best = t->current;
-        t->best_backend = t->current_backend;
-        t->current = worse;
+        t->best = t->attempt.response;
+        t->best_backend = t->attempt.backend;
+        t->attempt.response = worse;
         t->have_best = true;
     }
-    response_clear(t->current);
+    response_clear(t->attempt.response);
 }
 
 /* The next backend to try, begun in the ledger, or -1 when none is left. */
@@ -387,7 +214,7 @@ static int next_backend(struct trial *t, struct attempt_ticket *ticket_)
         bool require_up = fit != 0;
         int backend = balancer_pick(&proxy->balancer, require_up ? fit : all & ~t->tried);
         if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
-            t->attempt_was_fit = require_up;
+            t->attempt.may_leave = require_up && t->may_replay;
             return backend;
         }
     }
@@ -398,27 +225,31 @@ static bool try_backends(struct trial *t)
 {
     const struct config *config = t->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
-    while (t->attempts < max && !t->stopped && !t->client_gone &&
-           (t->attempts == 0 || clock_mono() < t->deadline)) {
+    while (t->attempts < max && !t->attempt.stopped && !t->attempt.client_gone &&
+           (t->attempts == 0 || clock_mono() < t->attempt.deadline)) {
         int backend = next_backend(t, &t->ticket);
         if (backend == -1) {
             return false;
         }
         t->tried |= UINT64_C(1) << backend;
         t->attempts++;
-        t->current_backend = (uint32_t)backend;
-        t->attempt_begun = clock_mono();
-        enum attempt_end end = attempt_run(t, (uint32_t)backend);
+        t->attempt.backend = (uint32_t)backend;
+        t->begun = clock_mono();
+        enum attempt_end end = attempt_run(&t->attempt);
+        if (t->attempt.taken_out) {
+            t->attempt.taken_out = false;
+            t->failures++; /* of nobody, but an answer that comes now is a rescue */
+        }
         if (judge_attempt(t, end)) {
-            settle_connection(t, t->current, (uint32_t)backend);
+            settle_connection(t, t->attempt.response, (uint32_t)backend);
             return true;
         }
         t->timed_out = t->timed_out || end == ATTEMPT_TIMEOUT;
         if (end == ATTEMPT_ANSWERED) {
-            settle_connection(t, t->current, (uint32_t)backend);
+            settle_connection(t, t->attempt.response, (uint32_t)backend);
             keep_best(t);
         } else {
-            response_clear(t->current);
+            response_clear(t->attempt.response);
         }
         if (end != ATTEMPT_CONNECT && !t->may_replay) {
             return false;
@@ -432,7 +263,7 @@ static enum exchange_end answer(const struct trial *t, const struct http_offence
 {
     const struct http_head *head = &t->request->head;
     traffic_count(t->x->proxy->traffic, t->x->shard, (unsigned)offence->status, t->attempts > 1, false);
-    if (t->client_broken) {
+    if (t->attempt.client_broken) {
         return EXCHANGE_CLOSE;
     }
     deliver_reply(t->client->fd, offence, keep_alive, head->version_minor,
@@ -443,10 +274,10 @@ static enum exchange_end answer(const struct trial *t, const struct http_offence
 /* Nothing usable came. */
 static enum exchange_end answer_failure(const struct trial *t, bool keep_alive)
 {
-    if (t->client_gone) {
+    if (t->attempt.client_gone) {
         return EXCHANGE_CLOSE;
     }
-    if (t->stopped) {
+    if (t->attempt.stopped) {
         return answer(t, &http_offence_stopping, false);
     }
     return answer(t, t->timed_out ? &http_offence_no_backend_in_time : &http_offence_no_backend_answered,
@@ -458,12 +289,12 @@ static enum exchange_end begin_tunnel(struct trial *t)
 {
     struct writer out = {.at = t->x->out, .capacity = t->x->out_bytes};
     response_clear(t->best);
-    if (t->client_broken || !deliver_upgrade(t->client->fd, &t->current->head, out)) {
+    if (t->attempt.client_broken || !deliver_upgrade(t->client->fd, &t->attempt.response->head, out)) {
         tunnels_cancel(t->x->proxy->tunnels);
-        response_clear(t->current);
+        response_clear(t->attempt.response);
         return EXCHANGE_CLOSE;
     }
-    t->x->switched = t->current;
+    t->x->switched = t->attempt.response;
     return EXCHANGE_TUNNEL;
 }
 
@@ -489,7 +320,7 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .client_minor = t->request->head.version_minor,
         .keep_alive = keep_alive,
         .to_head = slice_equal(t->request->head.method, SLICE("HEAD")),
-        .takes_trailers = t->takes_trailers,
+        .takes_trailers = t->attempt.takes_trailers,
         .watch = x->watch,
         .read_ms = config->timeouts.response_ms,
         .write_ms = config->timeouts.client_write_ms,
@@ -497,8 +328,8 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .out = {.at = x->out, .capacity = x->out_bytes},
         .broke = ATTEMPT_ANSWERED,
     };
-    enum delivered delivered = t->client_broken ? DELIVERED_CLOSE : deliver(&delivery);
-    if (t->attempt_open) {
+    enum delivered delivered = t->attempt.client_broken ? DELIVERED_CLOSE : deliver(&delivery);
+    if (t->open) {
         end_streamed_attempt(t, delivery.broke);
     }
     settle_connection(t, chosen, backend);
@@ -517,44 +348,53 @@ static struct trial trial_of(struct exchange *x, struct client *client, struct r
         .x = x,
         .client = client,
         .request = request,
-        .trusted = net_address_in(&client->peer, &config->trusted_proxies),
-        .upgrade = forward_upgrade_of(head),
-        .takes_trailers =
-            head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers")),
-        .deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms),
+        .attempt =
+            {
+                .proxy = x->proxy,
+                .watch = x->watch,
+                .out = x->out,
+                .out_bytes = x->out_bytes,
+                .client = client,
+                .request = request,
+                .trusted = net_address_in(&client->peer, &config->trusted_proxies),
+                .upgrade = forward_upgrade_of(head),
+                .takes_trailers =
+                    head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers")),
+                .deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms),
+                .response = &x->responses[0],
+            },
         .may_replay = verdict_may_replay(config->retry.methods, head->method),
-        .current = &x->responses[0],
         .best = &x->responses[1],
     };
-    identity_fill(&t.identity, head);
+    identity_fill(&t.attempt.identity, head);
     return t;
 }
 
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
     struct trial t = trial_of(x, client, request);
-    if (t.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
+    if (t.attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
         return answer(&t, &http_offence_too_many_tunnels, request->head.keep_alive);
     }
     bool good = try_backends(&t);
     bool keep_alive =
         request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
-    if (good && t.current->head.status == 101) {
+    if (good && t.attempt.response->head.status == 101) {
         traffic_count(x->proxy->traffic, x->shard, 200, t.attempts > 1, t.failures > 0);
         return begin_tunnel(&t);
     }
-    if (t.upgrade.length > 0) {
+    if (t.attempt.upgrade.length > 0) {
         tunnels_cancel(x->proxy->tunnels);
     }
-    if ((!good && !t.have_best) || t.client_gone) {
+    if ((!good && !t.have_best) || t.attempt.client_gone) {
         response_clear(t.best);
         return answer_failure(&t, keep_alive);
     }
-    struct response *chosen = good ? t.current : t.best;
+    struct response *chosen = good ? t.attempt.response : t.best;
     unsigned status = chosen->head.status;
     traffic_count(x->proxy->traffic, x->shard, status, t.attempts > 1, status == 200 && t.failures > 0);
-    enum exchange_end end =
-        deliver_chosen(&t, chosen, good ? t.current_backend : t.best_backend, keep_alive && !t.stopped);
+    enum exchange_end end = deliver_chosen(&t, chosen, good ? t.attempt.backend : t.best_backend,
+                                           keep_alive && !t.attempt.stopped);
     response_clear(&x->responses[0]);
     response_clear(&x->responses[1]);
     return end;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/gate.h"
 
-#define MS INT64_C(1000000)
+enum { MS = 1000000 };
 
-static const int64_t trial_length_ns = 2 * GATE_LOOK_MS * MS;
-static const int64_t backoff_min_ns = 20 * MS, backoff_max_ns = 2000 * MS;
-static const int64_t narrower_min_ns = 1000 * MS, narrower_max_ns = 16000 * MS;
-static const int64_t calm_enough_ns = 100 * MS;
+static const int64_t trial_length_ns = INT64_C(2) * GATE_LOOK_MS * MS;
+static const int64_t backoff_min_ns = INT64_C(20) * MS, backoff_max_ns = INT64_C(2000) * MS;
+static const int64_t narrower_min_ns = INT64_C(1000) * MS, narrower_max_ns = INT64_C(16000) * MS;
+static const int64_t calm_enough_ns = INT64_C(100) * MS;
 
 void gate_init(struct gate *g, uint32_t min, uint32_t max)
 {

@@ -290,6 +290,9 @@ struct client *parking_take(struct parking *p)
         MUST(count == 0 || errno == EINTR);
         return NULL;
     }
+    if (parking_stopped(p)) {
+        return NULL; /* whatever the event was: workers must end, not serve a backlog */
+    }
     return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, event.events);
 }
 
@@ -320,6 +323,7 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
     MUST(state_of(word) == SLOT_AGAIN || state_of(word) == SLOT_GONE);
     atomic_store_explicit(&slot->word, busy, memory_order_relaxed);
     c->drained = false;
+    c->ended = true; /* for all we know: what the missed event said was not kept */
     return false;
 }
 

@@ -197,11 +197,11 @@ static void undo(struct running_proxy *r)
 {
     struct proxy *p = &r->proxy;
     listener_stop(r->listener);
+    admin_server_stop(r->admin); /* it looks at what goes next */
     if (r->pool != NULL) {
         parking_stop(p->parking);
         pool_join(r->pool);
     }
-    admin_server_stop(r->admin);
     tunnels_stop(p->tunnels);
     watchdog_stop(p->watchdog);
     if (p->parking != NULL) {

@@ -181,7 +181,7 @@ static void refuse_and_part(struct session_worker *w, struct client *client,
 static void send_continue(struct client *client)
 {
     struct slice text = SLICE("HTTP/1.1 100 Continue\r\n\r\n");
-    struct iovec iov = {.iov_base = (void *)(uintptr_t)text.at, .iov_len = text.length};
+    struct iovec iov = {.iov_base = (char *)text.at, .iov_len = text.length};
     int lost = net_send_all(client->fd, &iov, 1, MSG_DONTWAIT);
     (void)lost; /* such a client sends its body after a while, or goes away */
     client->request->wants_continue = false;

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxy/attempt.h"
+
+#include "common/net.h"
+#include "common/panic.h"
+#include "proxy/deliver.h"
+#include "proxy/forward.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Whether the body is sent chunked, which only trailers need. */
+static bool sends_trailers(const struct attempt *a)
+{
+    return a->takes_trailers && a->request->chunk.trailers_bytes > 0;
+}
+
+/* Writes the request's head into the worker's buffer. */
+static struct slice request_head(const struct attempt *a)
+{
+    static const size_t scheme_bytes = sizeof "http://" - 1;
+    struct forward_request forward = {
+        .head = &a->request->head,
+        .identity = &a->identity,
+        .client = &a->client->peer,
+        .trusted = a->trusted,
+        .has_body = a->request->framing.body != HTTP_BODY_NONE,
+        .chunked = sends_trailers(a),
+        .body_bytes = request_body_bytes(a->request),
+        .authority = slice_of(a->proxy->config->backends[a->backend].url + scheme_bytes),
+        .upgrade = a->upgrade,
+        .te_trailers = a->takes_trailers,
+    };
+    struct writer w = {.at = a->out, .capacity = a->out_bytes};
+    forward_request_head(&w, &forward);
+    MUST(writer_ok(&w)); /* made for the longest head that is let in */
+    return (struct slice){w.at, w.length};
+}
+
+static struct iovec piece(const void *at, size_t length)
+{
+    return (struct iovec){.iov_base = (void *)at, .iov_len = length};
+}
+
+/* Sends head and body. 0 or an errno value. A body with trailers goes as one chunk (RFC 9112, 7.1). */
+static int send_request(const struct attempt *a, int fd, struct slice head)
+{
+    const struct request *r = a->request;
+    bool chunked = sends_trailers(a);
+    char size[20];
+    int size_bytes = 0;
+    struct iovec tail[3] = {piece("\r\n0\r\n", 7), piece(r->chunk.trailers, r->chunk.trailers_bytes),
+                            piece("\r\n", 2)};
+    if (chunked && request_body_bytes(r) > 0) {
+        size_bytes = snprintf(size, sizeof size, "%" PRIx64 "\r\n", request_body_bytes(r));
+    } else if (chunked) {
+        tail[0] = piece("0\r\n", 3);
+    }
+    struct iovec iov[3] = {piece(head.at, head.length), piece(size, (size_t)size_bytes)};
+    int failure;
+    if (r->body.at == NULL && r->spool.file != -1) {
+        failure = net_send_all(fd, iov, 2, MSG_MORE);
+        failure = failure != 0 ? failure : net_send_file(fd, r->spool.file, r->spool.length_bytes);
+    } else {
+        iov[2] = r->body.at != NULL ? piece(r->body.at, r->body.length)
+                                    : piece(r->spool.memory, (size_t)r->spool.length_bytes);
+        failure = net_send_all(fd, iov, 3, chunked ? MSG_MORE : 0);
+    }
+    return failure != 0 || !chunked ? failure : net_send_all(fd, tail, 3, 0);
+}
+
+/* Passes a backend's 103 (RFC 8297) on at once. */
+static void pass_early(void *owner, const struct http_head *head)
+{
+    struct attempt *a = owner;
+    struct writer out = {.at = a->out, .capacity = a->out_bytes};
+    if (!a->client_broken && !deliver_early(a->client->fd, head, out)) {
+        a->client_broken = true;
+    }
+}
+
+/* What it means for the attempt that its connection ended under CUT. */
+static enum attempt_end end_of_cut(struct attempt *a, enum watch_cut cut)
+{
+    switch (cut) {
+    case WATCH_NOT_CUT:
+        return ATTEMPT_RESET;
+    case WATCH_CUT_DEADLINE:
+        return ATTEMPT_TIMEOUT;
+    case WATCH_CUT_STOP:
+        a->stopped = true;
+        return ATTEMPT_CANCELLED;
+    case WATCH_CUT_CLIENT:
+        a->client_gone = true;
+        return ATTEMPT_CANCELLED;
+    case WATCH_CUT_BACKEND:
+        a->taken_out = true;
+        return ATTEMPT_CANCELLED;
+    }
+    UNREACHABLE();
+}
+
+/* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
+ * ended before the first byte of a response and nobody cut it: on a reused one, that is not the backend's
+ * fault. */
+static enum attempt_end converse(struct attempt *a, int fd, struct slice head, bool *untouched_)
+{
+    const struct config *config = a->proxy->config;
+    struct response_rules rules = {
+        .method = a->request->head.method,
+        .hold_bytes = config->retry.hold_bytes,
+        .hold_ms = config->retry.hold_ms,
+        .upgrade_asked = a->upgrade.length > 0,
+        .early = a->request->head.version_minor > 0 ? pass_early : NULL,
+        .owner = a,
+    };
+    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.response_ms);
+    *untouched_ = false;
+    struct watch_subject subject = {.judged = true,
+                                    .client_slot = a->client->slot,
+                                    .backend = a->backend,
+                                    .may_leave = a->may_leave};
+    watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
+    int unsent = send_request(a, fd, head);
+    /* A backend may answer and hang up without reading the whole body: what it said is looked at all the
+     * same. */
+    enum response_end end = response_receive(a->response, fd, &rules);
+    enum watch_cut cut = watch_disarm(a->watch);
+    if (cut != WATCH_NOT_CUT || unsent != 0) {
+        a->response->excess = true;
+    }
+    switch (end) {
+    case RESPONSE_HELD:
+        return ATTEMPT_ANSWERED;
+    case RESPONSE_STREAM:
+        if (cut == WATCH_NOT_CUT) {
+            return ATTEMPT_ANSWERED;
+        }
+        break;
+    case RESPONSE_MALFORMED:
+        return ATTEMPT_PROTOCOL;
+    case RESPONSE_EMPTY:
+        *untouched_ = cut == WATCH_NOT_CUT;
+        break;
+    case RESPONSE_BROKEN:
+        break;
+    }
+    return end_of_cut(a, cut);
+}
+
+static int connect_to(const struct attempt *a)
+{
+    struct proxy *proxy = a->proxy;
+    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.connect_ms);
+    return upstream_connect(&proxy->upstreams[a->backend], deadline_earlier(deadline, a->deadline));
+}
+
+enum attempt_end attempt_run(struct attempt *a)
+{
+    bool untouched = false;
+    int fd = upstream_take_idle(&a->proxy->upstreams[a->backend]);
+    if (fd != -1) {
+        enum attempt_end end = converse(a, fd, request_head(a), &untouched);
+        if (!untouched || end != ATTEMPT_RESET) {
+            return end;
+        }
+        response_clear(a->response);
+    }
+    fd = connect_to(a);
+    if (fd == -1) {
+        return ATTEMPT_CONNECT;
+    }
+    return converse(a, fd, request_head(a), &untouched);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ * One attempt: one request, sent to one backend, and what comes back. */
+#ifndef HOLDFAST_PROXY_ATTEMPT_H
+#define HOLDFAST_PROXY_ATTEMPT_H
+
+#include "proxy/identity.h"
+#include "proxy/proxy.h"
+#include "proxy/response.h"
+
+/* Filled by the exchange: the first part once for all attempts of a request, the second one for each. */
+struct attempt {
+    struct proxy *proxy;
+    struct watch *watch; /* the worker's own */
+    char *out;           /* room for one head that is being written */
+    size_t out_bytes;
+    const struct client *client;
+    const struct request *request;
+    struct identity identity;
+    bool trusted;         /* the client may speak for others */
+    struct slice upgrade; /* protocols offered; empty for none */
+    bool takes_trailers;  /* the client does */
+    mono_ns deadline;     /* of the whole request */
+
+    uint32_t backend;
+    bool may_leave;            /* may be given up when its backend is taken out of rotation */
+    struct response *response; /* cleared; what comes goes there */
+
+    bool client_broken; /* an early response could not be sent whole: nothing may follow */
+    bool client_gone;   /* the client has reset its connection: nobody waits for an answer */
+    bool stopped;       /* the program ends */
+    bool taken_out;     /* given up, because its backend was taken out of rotation */
+};
+
+/* Sends the request and receives the response into A->response, within response_ms and A->deadline. An idle
+ * connection that turns out to be stale is replaced by a fresh one, once. A cancelled attempt says why in the
+ * last three flags. Blocks; no lock held. */
+must_check enum attempt_end attempt_run(struct attempt *a);
+
+#endif
