@@ -28,8 +28,8 @@ static bool name_is(struct slice name, const char *wanted)
     return true;
 }
 
-/* The id of a field. WANTED in each name_is() is as long as the name: that is what the switch is for. */
-static enum http_field_id classify(struct slice name)
+/* WANTED in each name_is() is as long as the name: that is what the switch is for. */
+enum http_field_id http_field_id_of(struct slice name)
 {
     switch (name.length) {
     case 2:
@@ -116,7 +116,7 @@ static int on_header_field(http_parser *parser, const char *at, size_t length)
     }
     struct http_field *field = &head->fields[head->field_count];
     field->name = (struct slice){at, length};
-    field->id = classify(field->name);
+    field->id = http_field_id_of(field->name);
     return 0;
 }
 

@@ -63,6 +63,9 @@ struct http_head {
 must_check const struct http_offence *http_decode(struct http_head *head, enum http_kind kind,
                                                   const char *bytes, size_t length);
 
+/* The id of a field called NAME, letters compared without case. */
+enum http_field_id http_field_id_of(struct slice name);
+
 /* The first field of HEAD with id ID, or NULL. */
 const struct http_field *http_head_find(const struct http_head *head, enum http_field_id id);
 

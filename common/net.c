@@ -121,7 +121,7 @@ static int listen_on(const union net_address *a, bool dual, int backlog, const c
 int net_listen(const struct config_address *address, int backlog, const char **why_)
 {
     if (address->host[0] != '\0') {
-        struct net_addresses found;
+        struct net_addresses found = {.count = 0};
         const char *why = net_resolve(address, &found);
         if (why != NULL) {
             *why_ = why;

@@ -49,12 +49,14 @@ static int send_request(const struct attempt *a, int fd, struct slice head)
     bool chunked = sends_trailers(a);
     char size[20];
     int size_bytes = 0;
-    struct iovec tail[3] = {piece("\r\n0\r\n", 7), piece(r->chunk.trailers, r->chunk.trailers_bytes),
-                            piece("\r\n", 2)};
+    struct slice crlf = SLICE("\r\n");
+    struct slice last_chunk = SLICE("\r\n0\r\n"); /* and the end of the data before it */
+    struct iovec tail[3] = {piece(last_chunk.at, last_chunk.length),
+                            piece(r->chunk.trailers, r->chunk.trailers_bytes), piece(crlf.at, crlf.length)};
     if (chunked && request_body_bytes(r) > 0) {
         size_bytes = snprintf(size, sizeof size, "%" PRIx64 "\r\n", request_body_bytes(r));
     } else if (chunked) {
-        tail[0] = piece("0\r\n", 3);
+        tail[0] = piece(last_chunk.at + crlf.length, last_chunk.length - crlf.length);
     }
     struct iovec iov[3] = {piece(head.at, head.length), piece(size, (size_t)size_bytes)};
     int failure;
@@ -86,15 +88,13 @@ static enum attempt_end end_of_cut(struct attempt *a, enum watch_cut cut)
     case WATCH_NOT_CUT:
         return ATTEMPT_RESET;
     case WATCH_CUT_DEADLINE:
+    case WATCH_CUT_BACKEND: /* it gave no usable response while it was in rotation */
         return ATTEMPT_TIMEOUT;
     case WATCH_CUT_STOP:
         a->stopped = true;
         return ATTEMPT_CANCELLED;
     case WATCH_CUT_CLIENT:
         a->client_gone = true;
-        return ATTEMPT_CANCELLED;
-    case WATCH_CUT_BACKEND:
-        a->taken_out = true;
         return ATTEMPT_CANCELLED;
     }
     UNREACHABLE();
@@ -110,7 +110,7 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
         .method = a->request->head.method,
         .hold_bytes = config->retry.hold_bytes,
         .hold_ms = config->retry.hold_ms,
-        .upgrade_asked = a->upgrade.length > 0,
+        .upgrade = a->upgrade,
         .early = a->request->head.version_minor > 0 ? pass_early : NULL,
         .owner = a,
     };

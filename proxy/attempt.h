@@ -28,7 +28,6 @@ struct attempt {
     bool client_broken; /* an early response could not be sent whole: nothing may follow */
     bool client_gone;   /* the client has reset its connection: nobody waits for an answer */
     bool stopped;       /* the program ends */
-    bool taken_out;     /* given up, because its backend was taken out of rotation */
 };
 
 /* Sends the request and receives the response into A->response, within response_ms and A->deadline. An idle

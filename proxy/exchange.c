@@ -236,10 +236,6 @@ static bool try_backends(struct trial *t)
         t->attempt.backend = (uint32_t)backend;
         t->begun = clock_mono();
         enum attempt_end end = attempt_run(&t->attempt);
-        if (t->attempt.taken_out) {
-            t->attempt.taken_out = false;
-            t->failures++; /* of nobody, but an answer that comes now is a rescue */
-        }
         if (judge_attempt(t, end)) {
             settle_connection(t, t->attempt.response, (uint32_t)backend);
             return true;

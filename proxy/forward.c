@@ -42,15 +42,38 @@ static bool is_claim(struct slice name)
             slice_equal_nocase((struct slice){name.at, prefix.length}, prefix));
 }
 
-/* Copies the end-to-end fields of HEAD, those whose bit is in LEFT_OUT excepted and, unless CLAIMS, those
- * that is_claim() names. */
-static void put_end_to_end(struct writer *w, const struct http_head *head, uint32_t left_out, bool claims)
+/* Whether NAME, with '-' for each '_', is a field that is written anew or that is_claim() names: backends
+ * that fold both spellings into one (CGI, RFC 3875, 4.1.18; WSGI) would take it for ours. */
+static bool is_disguised(struct slice name)
+{
+    char plain[40]; /* longer than any of those names */
+    if (name.length > sizeof plain || memchr(name.at, '_', name.length) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < name.length; i++) {
+        plain[i] = name.at[i] == '_' ? '-' : name.at[i];
+    }
+    struct slice folded = {plain, name.length};
+    return http_field_id_of(folded) != HTTP_FIELD_OTHER || is_claim(folded);
+}
+
+/* Whether FIELD of a request says what only Holdfast may, or only a TRUSTED peer. */
+static bool is_forged(const struct http_field *field, bool trusted)
+{
+    return field->id == HTTP_FIELD_OTHER &&
+           ((!trusted && is_claim(field->name)) || is_disguised(field->name));
+}
+
+/* Copies the end-to-end fields of HEAD, those whose bit is in LEFT_OUT excepted. */
+static void put_end_to_end(struct writer *w, const struct http_head *head, uint32_t left_out, bool trusted)
 {
     bool named = connection_names_fields(head);
     for (size_t i = 0; i < head->field_count; i++) {
         const struct http_field *field = &head->fields[i];
-        if (field->id != HTTP_FIELD_OTHER ? (left_out >> field->id & 1) != 0
-                                          : !claims && is_claim(field->name)) {
+        if (field->id != HTTP_FIELD_OTHER && (left_out >> field->id & 1) != 0) {
+            continue;
+        }
+        if (head->kind == HTTP_KIND_REQUEST && is_forged(field, trusted)) {
             continue;
         }
         if (named && field->id != HTTP_FIELD_UPGRADE &&

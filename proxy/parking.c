@@ -337,18 +337,11 @@ bool parking_want_writable(struct parking *p, struct client *c, bool wanted)
 
 void parking_requeue(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
 {
-    struct slot *slot = &p->slots[c->slot];
-    uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
-    int fd = c->fd;
-    uint32_t wanted = phase == PARKING_WRITING ? EPOLLOUT : 0;
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | wanted,
-                                .data.u64 = (word & GENERATION_MASK) | c->slot};
-    atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
-    atomic_store_explicit(&slot->word, parked_word(word, slot_state_of(phase)), memory_order_release);
-    /* From here on C is somebody else's. When it is gone already, so is its registration, and nothing
-     * happens. */
-    int gone = epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, fd, &event);
-    (void)gone;
+    /* An event that still waits in the epoll set is seen after the parking. One that a worker got meanwhile,
+     * and left as AGAIN, must be made anew. */
+    while (!parking_park(p, c, phase, deadline)) {
+        MUST(parking_want_writable(p, c, phase == PARKING_WRITING));
+    }
 }
 
 int parking_release(struct parking *p, struct client *c)

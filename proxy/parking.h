@@ -98,8 +98,7 @@ must_check bool parking_want_writable(struct parking *p, struct client *c, bool 
  * outbox must be gone. Returns the descriptor. */
 int parking_release(struct parking *p, struct client *c);
 
-/* Parks C again, which the sweep took, and lets what its socket holds make a new event. Only for the thread
- * that admits: no other can register a new connection under C's descriptor meanwhile. */
+/* Parks C again, which the sweep took, although bytes may have come: they make an event for a worker. */
 void parking_requeue(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline);
 
 /* Closes C's descriptor and frees its slot. Its request and outbox must be gone. */

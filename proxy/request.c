@@ -224,6 +224,9 @@ enum request_progress request_received(struct request *r, const struct request_l
         r->scan.limit_bytes = limits->header_bytes;
         enum http_head_progress progress = http_head_scan(&r->scan, r->in, r->in_bytes, offence_);
         if (progress == HTTP_HEAD_MORE) {
+            if (r->scan.start == r->in_bytes) {
+                request_clear(r); /* only empty lines: no request has begun (RFC 9112, 2.2) */
+            }
             return REQUEST_MORE;
         }
         if (progress == HTTP_HEAD_DONE) {

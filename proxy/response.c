@@ -59,6 +59,23 @@ static ssize_t fill(struct response *r, size_t room, int flags)
     return got;
 }
 
+/* Whether HEAD, a 101, switches to protocols that were OFFERED, and to nothing else (RFC 9110, 7.8). */
+static bool is_asked_upgrade(const struct http_head *head, struct slice offered)
+{
+    const struct http_field *upgrade = http_head_find(head, HTTP_FIELD_UPGRADE);
+    if (upgrade == NULL || upgrade->value.length == 0) {
+        return false;
+    }
+    struct slice rest = upgrade->value;
+    struct slice protocol;
+    while (http_list_next(&rest, &protocol)) {
+        if (!http_list_has(offered, protocol)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Decodes the head that has been found whole, and judges it. False when it is malformed: r->offence. */
 static bool accept_head(struct response *r, const struct response_rules *rules)
 {
@@ -66,7 +83,7 @@ static bool accept_head(struct response *r, const struct response_rules *rules)
     if (r->offence == NULL) {
         r->offence = http_framing_response(&r->head, rules->method, &r->framing);
     }
-    if (r->offence == NULL && r->head.status == 101 && !rules->upgrade_asked) {
+    if (r->offence == NULL && r->head.status == 101 && !is_asked_upgrade(&r->head, rules->upgrade)) {
         r->offence = &http_offence_unasked_upgrade;
     }
     if (r->offence == NULL && r->head.status < 200 && ++r->interim_count > INTERIM_MAX) {

@@ -42,7 +42,7 @@ struct response_rules {
     struct slice method; /* the request's */
     uint32_t hold_bytes;
     uint32_t hold_ms;
-    bool upgrade_asked; /* 101 is an answer, and the final one */
+    struct slice upgrade; /* protocols that were offered: a 101 to one of them is an answer, the final one */
     void (*early)(void *owner,
                   const struct http_head *head); /* called for each 103 (RFC 8297); NULL: swallowed */
     void *owner;

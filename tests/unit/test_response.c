@@ -383,7 +383,7 @@ END_TEST
 START_TEST(an_upgrade_that_was_asked_for)
 {
     struct response_rules rules = rules_for("GET");
-    rules.upgrade_asked = true;
+    rules.upgrade = SLICE("websocket");
     int ends[2];
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1],
