@@ -114,12 +114,14 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
         .early = a->request->head.version_minor > 0 ? pass_early : NULL,
         .owner = a,
     };
-    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.response_ms);
+    mono_ns now = clock_mono();
+    mono_ns deadline = deadline_after_ms(now, config->timeouts.response_ms);
     *untouched_ = false;
     struct watch_subject subject = {.judged = true,
                                     .client_slot = a->client->slot,
                                     .backend = a->backend,
-                                    .may_leave = a->may_leave};
+                                    .may_leave = a->may_leave,
+                                    .since = now};
     watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
     int unsent = send_request(a, fd, head);
     /* A backend may answer and hang up without reading the whole body: what it said is looked at all the

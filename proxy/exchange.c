@@ -73,9 +73,12 @@ enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
     if (parking_client_is_gone(proxy->parking, subject->client_slot)) {
         return WATCH_CUT_CLIENT;
     }
+    /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
+     * for. */
     uint64_t rotation = ledger_rotation(proxy->ledger);
     bool out = (rotation >> subject->backend & 1) == 0;
-    return subject->may_leave && out && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+    bool hangs = clock_mono() > deadline_after_ms(subject->since, proxy->config->timeouts.connect_ms);
+    return subject->may_leave && out && hangs && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
 }
 
 static const char *end_name(enum attempt_end end)

@@ -41,7 +41,8 @@ must_check enum exchange_end exchange_run(struct exchange *x, struct client *cli
 void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend);
 
 /* For watchdog_set_judge(), OWNER being the struct proxy: a wait is in vain when its client has reset the
- * connection, and should be given up when its backend was taken out of rotation while others are in it. */
+ * connection, and is given up when its backend was taken out of rotation, others are in it, and no answer
+ * came within connect_ms. */
 enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject);
 
 #endif

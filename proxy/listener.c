@@ -5,6 +5,7 @@
 
 #include "common/http_offence.h"
 #include "common/log.h"
+#include "common/net.h"
 #include "common/panic.h"
 #include "proxy/deliver.h"
 #include "proxy/session.h"
@@ -21,6 +22,15 @@ enum {
     TICK_MS = 100,        /* how late a deadline of a parked connection may be noticed */
     UPSTREAM_REST_S = 30, /* an idle backend connection is closed after this long */
     ACCEPT_BATCH = 64,    /* connections taken between two looks at the clock */
+    LEAVING_MAX = 256,    /* connections that were turned away and are not closed yet */
+    LEAVING_MS = 1000,
+};
+
+/* A connection that was turned away: told why, and closed a moment later, so that the close does not turn
+ * into a reset that destroys the answer (RFC 9112, 9.6). */
+struct leaving {
+    int fd;
+    mono_ns until;
 };
 
 struct listener {
@@ -30,15 +40,42 @@ struct listener {
     int wake_fd; /* eventfd: look at the two below */
     _Atomic bool drain;
     _Atomic bool stop;
-    bool complained; /* about a failing accept: said once until it works again */
+    uint32_t leaving_first, leaving_count;
+    struct leaving leaving[LEAVING_MAX]; /* a ring, the oldest first */
+    bool complained;                     /* about a failing accept: said once until it works again */
 };
 
-/* Shows a connection that there is no room for it. */
-static void turn_away(struct proxy *proxy, int fd, const struct http_offence *offence)
+/* Closes the connection that was turned away first. What it sent is read first: unread bytes make a close a
+ * reset. */
+static void let_go_oldest(struct listener *l)
 {
-    traffic_count(proxy->traffic, proxy->config->workers, (unsigned)offence->status, false, false);
-    deliver_reply(fd, offence, false, 1, false);
+    char dropped[16 << 10];
+    int fd = l->leaving[l->leaving_first].fd;
+    for (int reads = 0; reads < 16 && net_recv(fd, dropped, sizeof dropped, MSG_DONTWAIT) > 0; reads++) {
+    }
     close(fd);
+    l->leaving_first = (l->leaving_first + 1) % LEAVING_MAX;
+    l->leaving_count--;
+}
+
+static void let_go(struct listener *l, mono_ns now)
+{
+    while (l->leaving_count > 0 && l->leaving[l->leaving_first].until <= now) {
+        let_go_oldest(l);
+    }
+}
+
+/* Tells a connection that there is no room for it. */
+static void turn_away(struct listener *l, int fd, const struct http_offence *offence)
+{
+    traffic_count(l->proxy->traffic, l->proxy->config->workers, (unsigned)offence->status, false, false);
+    deliver_reply(fd, offence, false, 1, false);
+    shutdown(fd, SHUT_WR);
+    if (l->leaving_count == LEAVING_MAX) {
+        let_go_oldest(l);
+    }
+    uint32_t last = (l->leaving_first + l->leaving_count++) % LEAVING_MAX;
+    l->leaving[last] = (struct leaving){.fd = fd, .until = deadline_after_ms(clock_mono(), LEAVING_MS)};
 }
 
 /* Accepts one connection. False when there is none, or when accept must pause (*PAUSE_). */
@@ -63,10 +100,10 @@ static bool accept_one(struct listener *l, bool *pause_)
     case PARKING_ADMITTED:
         break;
     case PARKING_FULL:
-        turn_away(proxy, fd, &http_offence_too_many_connections);
+        turn_away(l, fd, &http_offence_too_many_connections);
         break;
     case PARKING_CLIENT_HAS_MANY:
-        turn_away(proxy, fd, &http_offence_client_has_many);
+        turn_away(l, fd, &http_offence_client_has_many);
         break;
     }
     return true;
@@ -74,6 +111,7 @@ static bool accept_one(struct listener *l, bool *pause_)
 
 static void sweep(struct listener *l, mono_ns now)
 {
+    let_go(l, now);
     struct proxy *proxy = l->proxy;
     bool draining = atomic_load(&l->drain);
     parking_sweep(proxy->parking, now, draining, session_overdue, proxy);
@@ -112,6 +150,7 @@ static void *listener_main(void *argument)
             swept = now;
         }
     }
+    let_go(l, DEADLINE_NO);
     if (l->fd != -1) {
         close(l->fd);
     }

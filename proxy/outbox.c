@@ -11,7 +11,7 @@ struct outbox *outbox_new(mono_ns now)
     struct outbox *o = calloc(1, sizeof *o);
     if (o != NULL) {
         spool_init(&o->spool);
-        o->begun = now;
+        o->window_begun = now;
     }
     return o;
 }

@@ -13,15 +13,16 @@
 
 struct outbox {
     struct spool spool;
-    uint64_t sent_bytes; /* of the spool */
-    mono_ns begun;       /* when the client first let us wait */
-    bool keep_alive;     /* the connection goes on when all is sent */
-    bool broken;         /* what is in it is not a whole response: reset the connection behind it */
+    uint64_t sent_bytes;   /* of the spool */
+    mono_ns window_begun;  /* the client must take so much within a window: see session.c */
+    uint64_t window_bytes; /* sent_bytes when it began */
+    bool keep_alive;       /* the connection goes on when all is sent */
+    bool broken;           /* what is in it is not a whole response: reset the connection behind it */
 };
 
 enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
 
-/* An empty outbox begun at NOW, or NULL without memory. */
+/* An empty outbox whose first window begins at NOW, or NULL without memory. */
 struct outbox *outbox_new(mono_ns now);
 
 /* Frees O; NULL is fine. */

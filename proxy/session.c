@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { LINGER_MS = 2000 };
+enum { LINGER_MS = 2000, LINGER_READS = 1024 };
 
 static void drop_request(struct client *client)
 {
@@ -34,21 +34,24 @@ static void hang_up(struct parking *parking, struct client *client)
 }
 
 /* Reads and drops what a client still sends after its last answer, so that closing does not turn into a reset
- * that would destroy the answer on its way (RFC 9112, 9.6). Parks or closes. */
+ * that would destroy the answer on its way (RFC 9112, 9.6). Parks or closes. One that floods gets no more of
+ * the thread's time than LINGER_READS reads. */
 static void linger(struct parking *parking, struct client *client, mono_ns deadline)
 {
-    char dropped[4096];
-    do {
-        ssize_t got;
-        do {
-            got = net_recv(client->fd, dropped, sizeof dropped, MSG_DONTWAIT);
-        } while (got > 0 && clock_mono() < deadline);
-        if (got != -1 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
-            parking_close(parking, client);
+    char dropped[16 << 10];
+    for (int reads = 0; reads < LINGER_READS; reads++) {
+        ssize_t got = net_recv(client->fd, dropped, sizeof dropped, MSG_DONTWAIT);
+        if (got > 0) {
+            continue;
+        }
+        if (got == 0 || (errno != EAGAIN && errno != EWOULDBLOCK)) {
+            break;
+        }
+        if (parking_park(parking, client, PARKING_LINGERING, deadline)) {
             return;
         }
-        client->drained = true;
-    } while (!parking_park(parking, client, PARKING_LINGERING, deadline));
+    }
+    parking_close(parking, client);
 }
 
 /* Ends our side of the connection and lingers. */
@@ -298,6 +301,20 @@ static void finish(struct session_worker *w, struct client *client)
     }
 }
 
+/* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, because the
+ * kernel's buffers take megabytes at once before the client has taken anything. */
+static mono_ns writing_deadline(const struct proxy *proxy, struct outbox *outbox, mono_ns now)
+{
+    const struct config *config = proxy->config;
+    uint64_t least = (uint64_t)config->limits.body_bytes_per_second * config->timeouts.client_write_ms / 1000;
+    uint64_t taken = outbox->sent_bytes - outbox->window_bytes;
+    if (taken > 0 && taken >= least) {
+        outbox->window_begun = now;
+        outbox->window_bytes = outbox->sent_bytes;
+    }
+    return deadline_after_ms(outbox->window_begun, config->timeouts.client_write_ms);
+}
+
 /* Sends what waits for CLIENT. True when all is sent and the connection goes on; otherwise it is parked or
  * closed. */
 static bool empty_outbox(struct session_worker *w, struct client *client)
@@ -306,8 +323,7 @@ static bool empty_outbox(struct session_worker *w, struct client *client)
     struct outbox *outbox = client->outbox;
     enum outbox_progress progress = outbox_flush(outbox, client->fd);
     while (progress == OUTBOX_MORE) {
-        mono_ns deadline =
-            paced_deadline(proxy, outbox->begun, proxy->config->timeouts.client_write_ms, outbox->sent_bytes);
+        mono_ns deadline = writing_deadline(proxy, outbox, clock_mono());
         if (parking_park(proxy->parking, client, PARKING_WRITING, deadline)) {
             return false;
         }

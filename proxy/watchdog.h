@@ -31,6 +31,7 @@ struct watch_subject {
     uint32_t client_slot; /* parking.h */
     uint32_t backend;
     bool may_leave; /* another backend may be asked instead */
+    mono_ns since;  /* when the wait began */
 };
 
 struct watch {
@@ -38,7 +39,8 @@ struct watch {
     _Atomic int fd;
     _Atomic mono_ns deadline;
     _Atomic int cut;          /* enum watch_cut, valid in state CUT */
-    _Atomic uint64_t subject; /* struct watch_subject, packed */
+    _Atomic uint64_t subject; /* struct watch_subject, packed, but for SINCE */
+    _Atomic mono_ns since;
 };
 
 struct watchdog; /* opaque; lives from start to exit */

@@ -7,6 +7,7 @@ stories may run side by side.
 """
 import json
 import os
+import re
 import resource
 import select
 import signal
@@ -430,6 +431,12 @@ class Load:
         client.post("/echo", body)
         response = client.response()
         assert (response.status, response.body) == (200, body), (response.head, response.body[:100], body[:100])
+
+    @staticmethod
+    def mark(request):
+        """Which client sent a request that an origin got, and which of its requests that is, from 0."""
+        client, number = re.match(rb"client (\d+), request (\d+), ", request.body).groups()
+        return int(client), int(number)
 
     def __enter__(self):
         return self

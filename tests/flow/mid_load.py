@@ -22,8 +22,10 @@ def no_client_notices(behaviour, outcome):
 def check_stats(stats, outcome, answered):
     bad, good = stats["backends"]
     outcomes = {"non_200": bad["non_200"], **bad["errors"]}
-    failed = outcomes.pop(outcome)
-    assert failed > EJECT_AFTER, f"{failed} attempts ended as {outcome}"
+    failed = sum(outcomes.values())
+    assert outcomes.pop(outcome) > EJECT_AFTER - CLIENTS, f"too few attempts ended as {outcome}: {bad}"
+    cut = outcomes.pop("timeout")
+    assert cut < CLIENTS, f"more waits were cut at the ejection than there are clients: {bad}"
     equal("attempts that ended otherwise", set(outcomes.values()), {0})
     equal("failures of the bad one", bad["failures"], EJECT_AFTER + 1)
     equal("ejections of the bad one", bad["ejections"], 1)

@@ -31,6 +31,15 @@ class Raw(Wire):
         self.received += self.kept[before:]
         return more
 
+    def _exactly(self, length):
+        """As in Wire, but in time proportional to LENGTH."""
+        taken = bytearray()
+        while len(taken) < length:
+            if not self.kept and not self._fill():
+                raise Broken(f"the connection ended {length - len(taken)} bytes before the end")
+            taken += self._take(length - len(taken))
+        return bytes(taken)
+
     def up_to(self, mark):
         """All bytes up to the end of MARK."""
         return self._line(mark)

@@ -143,6 +143,8 @@ static const struct {
     {"RFC 9112, 7.1.2: a trailer is not body", RAW(CHUNKED("2\r\nhi\r\n0\r\nDigest: a\r\n\r\n")),
      "POST /c hi;idle"},
     {"RFC 9112, 2.2: empty lines before a request", RAW("\r\n\r\n" GET("/")), "GET / ;idle"},
+    {"RFC 9112, 2.2: empty lines alone are no request", RAW("\r\n\r\n"), "idle"},
+    {"RFC 9112, 2.2: nor half of one", RAW("\r\n\r"), "more"},
     {"RFC 9112, 2.2: an empty line behind a body", RAW(POST("2", "hi") "\r\n" GET("/")),
      "POST /p hi;GET / ;idle"},
     {"HTTP/1.0 without Host", RAW("GET / HTTP/1.0\r\n\r\n"), "GET / ;idle"},

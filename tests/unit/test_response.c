@@ -273,7 +273,7 @@ static const struct {
     {"a head over the limit", RAW("HTTP/1.1 200 OK\r\n" ROW_256 ROW_256 ROW_256 ROW_256 "\r\n"),
      RESPONSE_MALFORMED, &http_offence_head_too_long},
     {"RFC 9110, 15.2.2: an upgrade that nobody asked for",
-     RAW("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"), RESPONSE_MALFORMED,
+     RAW("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"), RESPONSE_MALFORMED,
      &http_offence_unasked_upgrade},
     {"a bad final response behind an interim one", RAW("HTTP/1.1 100 Continue\r\n\r\nHTTP/2 200 OK\r\n\r\n"),
      RESPONSE_MALFORMED, NULL},
@@ -380,17 +380,43 @@ START_TEST(hands_early_hints_on)
 }
 END_TEST
 
-START_TEST(an_upgrade_that_was_asked_for)
+/* RFC 9110, 7.8: a 101 is an answer only where all that it switches to was offered. What follows is the
+ * tunnel's. */
+static const struct {
+    const char *offered;
+    const char *answer; /* the field line */
+    bool good;
+} switches[] = {
+    {"websocket", "Upgrade: websocket\r\n", true},
+    {"websocket", "Upgrade: WebSocket\r\n", true},
+    {"a, websocket/13 , b", "Upgrade: websocket/13\r\n", true},
+    {"a, b", "Upgrade: b, a\r\n", true},
+    {"websocket", "Upgrade: other\r\n", false},
+    {"websocket", "Upgrade: websocket, other\r\n", false},
+    {"websocket", "Upgrade:\r\n", false},
+    {"websocket", "", false},
+    {"", "Upgrade: websocket\r\n", false},
+};
+
+START_TEST(switches_to_what_was_offered)
 {
+    char text[256];
     struct response_rules rules = rules_for("GET");
-    rules.upgrade = SLICE("websocket");
+    rules.upgrade = slice_of(switches[_i].offered);
     int ends[2];
     script_pair(SOCK_STREAM, ends);
-    script_say(ends[1],
-               "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n\x81\x02hi");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
-    ck_assert_uint_eq(response.head.status, 101);
-    ck_assert(slice_equal(response_tunnel_bytes(&response), SLICE("\x81\x02hi")));
+    snprintf(text, sizeof text, "HTTP/1.1 101 Switching Protocols\r\n%sConnection: upgrade\r\n\r\n\x81\x02hi",
+             switches[_i].answer);
+    script_say(ends[1], text);
+    enum response_end end = response_receive(&response, ends[0], &rules);
+    if (switches[_i].good) {
+        ck_assert_int_eq(end, RESPONSE_HELD);
+        ck_assert_uint_eq(response.head.status, 101);
+        ck_assert(slice_equal(response_tunnel_bytes(&response), SLICE("\x81\x02hi")));
+    } else {
+        ck_assert_int_eq(end, RESPONSE_MALFORMED);
+        ck_assert_ptr_eq(response.offence, &http_offence_unasked_upgrade);
+    }
     response_clear(&response);
     close(ends[1]);
 }
@@ -423,7 +449,7 @@ int main(void)
     tcase_add_test(good, keeps_trailers);
     tcase_add_loop_test(good, sees_excess_bytes, 0, ROWS(excesses));
     tcase_add_test(good, hands_early_hints_on);
-    tcase_add_test(good, an_upgrade_that_was_asked_for);
+    tcase_add_loop_test(good, switches_to_what_was_offered, 0, ROWS(switches));
     tcase_add_test(good, clear_closes_the_connection);
     suite_add_tcase(suite, good);
     TCase *bad = tcase_create("failures");

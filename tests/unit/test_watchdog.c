@@ -174,6 +174,103 @@ START_TEST(a_cut_is_forgotten_by_the_next_arming)
 }
 END_TEST
 
+/* ---- The judge: ends waits before their deadline ---- */
+
+struct court {
+    _Atomic int calls;
+    _Atomic int other_calls; /* about another subject than the one expected */
+    struct watch_subject expected;
+    enum watch_cut answer;
+};
+
+static enum watch_cut judge(void *owner, const struct watch_subject *subject)
+{
+    struct court *court = owner;
+    bool same = subject->judged && subject->client_slot == court->expected.client_slot &&
+                subject->backend == court->expected.backend &&
+                subject->may_leave == court->expected.may_leave;
+    *(same ? &court->calls : &court->other_calls) += 1;
+    return court->answer;
+}
+
+static const struct {
+    struct watch_subject subject;
+    enum watch_cut answer;
+} judged[] = {
+    {{.judged = true, .client_slot = 7, .backend = 0, .may_leave = false}, WATCH_CUT_CLIENT},
+    {{.judged = true, .client_slot = 0, .backend = 63, .may_leave = true}, WATCH_CUT_BACKEND},
+    {{.judged = true, .client_slot = UINT32_MAX, .backend = 31, .may_leave = true}, WATCH_CUT_CLIENT},
+};
+
+START_TEST(the_judge_is_told_of_whom_and_cuts)
+{
+    struct court court = {.expected = judged[_i].subject, .answer = judged[_i].answer};
+    struct watchdog *w = watchdog_start(1);
+    struct pair pair = pair_new();
+    watchdog_set_judge(w, judge, &court);
+    watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &judged[_i].subject);
+    ck_assert_int_eq(block(pair.ends[0]), 0);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), judged[_i].answer);
+    ck_assert_int_eq(court.calls, 1);
+    ck_assert_int_eq(court.other_calls, 0);
+    pair_close(&pair);
+    watchdog_stop(w);
+}
+END_TEST
+
+/* It is asked again and again while the wait lasts, and of no wait that has no subject. */
+START_TEST(the_judge_may_let_a_wait_go_on)
+{
+    struct watch_subject subject = {.judged = true, .client_slot = 3, .backend = 1, .may_leave = true};
+    struct court court = {.expected = subject, .answer = WATCH_NOT_CUT};
+    struct watchdog *w = watchdog_start(3);
+    struct pair with = pair_new();
+    struct pair without = pair_new();
+    watchdog_set_judge(w, judge, &court);
+    watch_arm_for(watchdog_watch(w, 0), with.ends[0], DEADLINE_NO, &subject);
+    watch_arm(watchdog_watch(w, 1), without.ends[0], DEADLINE_NO);
+    await_round(w, 2);
+    await_round(w, 2);
+    ck_assert(is_open(with.ends[0]));
+    ck_assert(is_open(without.ends[0]));
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_NOT_CUT);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 1)), WATCH_NOT_CUT);
+    ck_assert_int_ge(court.calls, 2);
+    ck_assert_int_eq(court.other_calls, 0);
+    /* The next arming of the same watch has no subject any more. */
+    int calls = court.calls;
+    watch_arm(watchdog_watch(w, 0), with.ends[0], DEADLINE_NO);
+    await_round(w, 2);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_NOT_CUT);
+    ck_assert_int_le(court.calls, calls + 1); /* one look may have been under way */
+    pair_close(&with);
+    pair_close(&without);
+    watchdog_stop(w);
+}
+END_TEST
+
+START_TEST(a_deadline_and_the_end_come_before_the_judge)
+{
+    struct watch_subject subject = {.judged = true};
+    struct court court = {.expected = subject, .answer = WATCH_CUT_CLIENT};
+    struct watchdog *w = watchdog_start(1);
+    struct pair late = pair_new();
+    struct pair last = pair_new();
+    watchdog_set_judge(w, judge, &court);
+    watch_arm_for(watchdog_watch(w, 0), late.ends[0], 0, &subject);
+    ck_assert_int_eq(block(late.ends[0]), 0);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_CUT_DEADLINE);
+    watchdog_cut_all(w);
+    watch_arm_for(watchdog_watch(w, 0), last.ends[0], DEADLINE_NO, &subject);
+    ck_assert_int_eq(block(last.ends[0]), 0);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_CUT_STOP);
+    ck_assert_int_eq(court.calls, 0);
+    pair_close(&late);
+    pair_close(&last);
+    watchdog_stop(w);
+}
+END_TEST
+
 START_TEST(starts_and_stops)
 {
     for (int i = 0; i < 20; i++) {
@@ -271,6 +368,10 @@ int main(void)
     tcase_add_test(watchdog, cuts_the_due_one_of_many);
     tcase_add_test(watchdog, cut_all_cuts_now_and_from_now_on);
     tcase_add_test(watchdog, a_cut_is_forgotten_by_the_next_arming);
+    tcase_add_loop_test(watchdog, the_judge_is_told_of_whom_and_cuts, 0,
+                        (int)(sizeof judged / sizeof judged[0]));
+    tcase_add_test(watchdog, the_judge_may_let_a_wait_go_on);
+    tcase_add_test(watchdog, a_deadline_and_the_end_come_before_the_judge);
     tcase_add_test(watchdog, starts_and_stops);
     tcase_add_test(watchdog, no_cut_hits_another_arming);
     Suite *suite = suite_create("watchdog");
