@@ -42,33 +42,33 @@ static struct iovec piece(const void *at, size_t length)
     return (struct iovec){.iov_base = (void *)at, .iov_len = length};
 }
 
-/* Sends head and body. 0 or an errno value. A body with trailers goes as one chunk (RFC 9112, 7.1). */
-static int send_request(const struct attempt *a, int fd, struct slice head)
+/* Head and body as they go out. A body with trailers goes as one chunk (RFC 9112, 7.1), whose size line is
+ * written to SIZE. */
+static struct sender sender_of(const struct attempt *a, int fd, struct slice head,
+                               char size[static ATTEMPT_SIZE_LINE_BYTES])
 {
     const struct request *r = a->request;
-    bool chunked = sends_trailers(a);
-    char size[20];
-    int size_bytes = 0;
-    struct slice crlf = SLICE("\r\n");
+    uint64_t body_bytes = request_body_bytes(r);
     struct slice last_chunk = SLICE("\r\n0\r\n"); /* and the end of the data before it */
-    struct iovec tail[3] = {piece(last_chunk.at, last_chunk.length),
-                            piece(r->chunk.trailers, r->chunk.trailers_bytes), piece(crlf.at, crlf.length)};
-    if (chunked && request_body_bytes(r) > 0) {
-        size_bytes = snprintf(size, sizeof size, "%" PRIx64 "\r\n", request_body_bytes(r));
-    } else if (chunked) {
-        tail[0] = piece(last_chunk.at + crlf.length, last_chunk.length - crlf.length);
-    }
-    struct iovec iov[3] = {piece(head.at, head.length), piece(size, (size_t)size_bytes)};
-    int failure;
-    if (r->body.at == NULL && r->spool.file != -1) {
-        failure = net_send_all(fd, iov, 2, MSG_MORE);
-        failure = failure != 0 ? failure : net_send_file(fd, r->spool.file, r->spool.length_bytes);
+    struct sender s = {.fd = fd, .before = {piece(head.at, head.length)}, .file = -1};
+    if (r->body.at != NULL) {
+        s.before[2] = piece(r->body.at, r->body.length);
+    } else if (r->spool.file == -1) {
+        s.before[2] = piece(r->spool.memory, (size_t)body_bytes);
     } else {
-        iov[2] = r->body.at != NULL ? piece(r->body.at, r->body.length)
-                                    : piece(r->spool.memory, (size_t)r->spool.length_bytes);
-        failure = net_send_all(fd, iov, 3, chunked ? MSG_MORE : 0);
+        s.file = r->spool.file;
+        s.file_bytes = body_bytes;
     }
-    return failure != 0 || !chunked ? failure : net_send_all(fd, tail, 3, 0);
+    if (sends_trailers(a)) {
+        int written =
+            body_bytes == 0 ? 0 : snprintf(size, ATTEMPT_SIZE_LINE_BYTES, "%" PRIx64 "\r\n", body_bytes);
+        size_t skipped = body_bytes == 0 ? sizeof "\r\n" - 1 : 0;
+        s.before[1] = piece(size, (size_t)written);
+        s.after[0] = piece(last_chunk.at + skipped, last_chunk.length - skipped);
+        s.after[1] = piece(r->chunk.trailers, r->chunk.trailers_bytes);
+        s.after[2] = piece("\r\n", 2);
+    }
+    return s;
 }
 
 /* Passes a backend's 103 (RFC 8297) on at once. */
@@ -123,12 +123,11 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
                                     .may_leave = a->may_leave,
                                     .since = now};
     watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
-    int unsent = send_request(a, fd, head);
-    /* A backend may answer and hang up without reading the whole body: what it said is looked at all the
-     * same. */
+    a->sender = sender_of(a, fd, head, a->chunk_size);
+    rules.sender = &a->sender;
     enum response_end end = response_receive(a->response, fd, &rules);
     enum watch_cut cut = watch_disarm(a->watch);
-    if (cut != WATCH_NOT_CUT || unsent != 0) {
+    if (cut != WATCH_NOT_CUT) {
         a->response->excess = true;
     }
     switch (end) {

@@ -6,6 +6,9 @@
 #include "proxy/identity.h"
 #include "proxy/proxy.h"
 #include "proxy/response.h"
+#include "proxy/sender.h"
+
+enum { ATTEMPT_SIZE_LINE_BYTES = 20 };
 
 /* Filled by the exchange: the first part once for all attempts of a request, the second one for each. */
 struct attempt {
@@ -24,6 +27,9 @@ struct attempt {
     uint32_t backend;
     bool may_leave;            /* may be given up when its backend is taken out of rotation */
     struct response *response; /* cleared; what comes goes there */
+
+    struct sender sender;                     /* what of the request is still to be sent */
+    char chunk_size[ATTEMPT_SIZE_LINE_BYTES]; /* its chunk-size line */
 
     bool client_broken; /* an early response could not be sent whole: nothing may follow */
     bool client_gone;   /* the client has reset its connection: nobody waits for an answer */

@@ -9,7 +9,6 @@
 #include "common/net.h"
 #include "common/panic.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,6 +36,7 @@ void response_clear(struct response *r)
     r->interim_count = 0;
     r->whole = false;
     r->excess = false;
+    r->sender = NULL;
     r->offence = NULL;
 }
 
@@ -47,11 +47,45 @@ void response_release(struct response *r)
     r->buffer = NULL;
 }
 
+/* Sends what the connection takes of the request. What it does not take at all any more makes the connection
+ * useless for another request, but its answer still counts. */
+static void push_request(struct response *r)
+{
+    enum sender_progress progress = sender_push(r->sender);
+    if (progress != SENDER_MORE) {
+        r->excess = r->excess || progress == SENDER_BROKEN;
+        r->sender = NULL;
+    }
+}
+
+/* Waits until something can be read (true), or UNTIL (false); sends the rest of the request meanwhile. */
+static bool await_bytes(struct response *r, mono_ns until)
+{
+    for (;;) {
+        struct pollfd wait = {.fd = r->fd, .events = POLLIN};
+        wait.events |= r->sender != NULL ? POLLOUT : 0;
+        int ready = poll(&wait, 1, deadline_poll_ms(until, clock_mono()));
+        if (ready == 0) {
+            return false;
+        }
+        if (ready == 1 && (wait.revents & POLLOUT) != 0 && r->sender != NULL) {
+            push_request(r);
+        }
+        if (ready == 1 && (wait.revents & ~POLLOUT) != 0) {
+            return true;
+        }
+    }
+}
+
 /* Reads once to the end of what the buffer holds, ROOM bytes at the most. 0 at the end of the connection, -1
- * when it broke. */
+ * when it broke. The caller's watch bounds the wait. */
 static ssize_t fill(struct response *r, size_t room, int flags)
 {
     MUST(room > 0 && room <= r->capacity - r->bytes);
+    if (r->sender != NULL) {
+        await_bytes(r, DEADLINE_NO);
+        flags = 0; /* MSG_WAITALL would wait for what can't come before the rest of the request is sent */
+    }
     ssize_t got = net_recv(r->fd, r->buffer + r->bytes, room, flags);
     if (got > 0) {
         r->bytes += (size_t)got;
@@ -163,7 +197,7 @@ static enum response_end decode_chunks(struct response *r, size_t at, size_t cou
         return RESPONSE_MALFORMED;
     case HTTP_CHUNK_DONE:
         r->whole = true;
-        r->excess = step.taken_bytes < count;
+        r->excess = r->excess || step.taken_bytes < count;
         *data_bytes_ = step.data_bytes;
         return RESPONSE_HELD;
     case HTTP_CHUNK_MORE:
@@ -171,17 +205,6 @@ static enum response_end decode_chunks(struct response *r, size_t at, size_t cou
         return RESPONSE_STREAM;
     }
     UNREACHABLE();
-}
-
-/* Whether something comes on the connection (its end included) before DEADLINE. */
-static bool await_bytes(int fd, mono_ns deadline)
-{
-    struct pollfd wait = {.fd = fd, .events = POLLIN};
-    int ready;
-    do {
-        ready = poll(&wait, 1, deadline_poll_ms(deadline, clock_mono()));
-    } while (ready == -1 && errno == EINTR);
-    return ready != 0;
 }
 
 /* A body of unknown length: chunked, or until the connection closes. */
@@ -201,7 +224,7 @@ static enum response_end hold_unknown(struct response *r, const struct response_
         }
         r->body_bytes += data;
         r->bytes = r->body_at + r->body_bytes;
-        if (r->body_bytes >= rules->hold_bytes || r->bytes == r->capacity || !await_bytes(r->fd, until)) {
+        if (r->body_bytes >= rules->hold_bytes || r->bytes == r->capacity || !await_bytes(r, until)) {
             return RESPONSE_STREAM;
         }
         size_t before = r->bytes;
@@ -221,6 +244,10 @@ enum response_end response_receive(struct response *r, int fd, const struct resp
 {
     r->fd = fd;
     r->scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE};
+    r->sender = rules->sender;
+    if (r->sender != NULL) {
+        push_request(r);
+    }
     enum response_end end = receive_head(r, rules);
     if (end != RESPONSE_HELD) {
         return end;
@@ -229,7 +256,7 @@ enum response_end response_receive(struct response *r, int fd, const struct resp
     switch (r->framing.body) {
     case HTTP_BODY_NONE:
         r->whole = true;
-        r->excess = r->bytes > r->body_at;
+        r->excess = r->excess || r->bytes > r->body_at;
         return RESPONSE_HELD;
     case HTTP_BODY_LENGTH:
         return hold_length(r, rules);
@@ -271,7 +298,8 @@ enum response_end response_next_piece(struct response *r, struct slice *piece_)
 
 bool response_connection_reusable(const struct response *r)
 {
-    return r->whole && !r->excess && r->head.keep_alive && r->framing.body != HTTP_BODY_CLOSE;
+    return r->whole && !r->excess && r->sender == NULL && r->head.keep_alive &&
+           r->framing.body != HTTP_BODY_CLOSE;
 }
 
 struct slice response_held(const struct response *r)

@@ -9,6 +9,7 @@
 #include "common/http_chunk.h"
 #include "common/http_decode.h"
 #include "common/http_framing.h"
+#include "proxy/sender.h"
 
 struct response {
     int fd;          /* the backend connection it comes on, owned; -1 for none */
@@ -26,6 +27,7 @@ struct response {
     unsigned interim_count;             /* 1xx responses that were swallowed */
     bool whole;                         /* nothing more will come */
     bool excess;                        /* bytes came behind its end: the connection can't be used again */
+    struct sender *sender;              /* NULL when the whole request is sent */
     const struct http_offence *offence; /* with RESPONSE_MALFORMED */
 };
 
@@ -46,6 +48,7 @@ struct response_rules {
     void (*early)(void *owner,
                   const struct http_head *head); /* called for each 103 (RFC 8297); NULL: swallowed */
     void *owner;
+    struct sender *sender; /* the request, sent while the response is awaited; NULL when it is sent already */
 };
 
 /* Makes R's buffer for heads of HEADER_BYTES and HOLD_BYTES of body. False without memory. */
