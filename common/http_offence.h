@@ -73,6 +73,7 @@
     X(no_backend_answered, 502, "no backend gave a usable response")                                         \
     X(no_backend_in_time, 504, "no backend gave a usable response in time")                                  \
     X(stopping, 503, "the front end is stopping")                                                            \
+    X(starved, 503, "the front end has no descriptor or memory left for a connection to a backend")          \
     X(too_many_tunnels, 503, "all tunnels that limits.tunnels allows are in use")                            \
     X(too_many_interim, 502, "the backend sent 1xx responses without end")                                   \
     X(unasked_upgrade, 502, "the backend switched protocols without being asked")

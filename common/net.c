@@ -11,7 +11,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <unistd.h>
 
 socklen_t net_address_length(const union net_address *a)
@@ -210,21 +209,6 @@ int net_send_all(int fd, struct iovec *iov, int count, int flags)
             return errno;
         }
         count = advance(&iov, count, sent == -1 ? 0 : (size_t)sent);
-    }
-    return 0;
-}
-
-int net_send_file(int fd, int file, uint64_t length)
-{
-    off_t at = 0;
-    while ((uint64_t)at < length) {
-        ssize_t sent = sendfile(fd, file, &at, (size_t)(length - (uint64_t)at));
-        if (sent == 0) {
-            return EIO; /* the file is shorter than it was made */
-        }
-        if (sent == -1 && errno != EINTR) {
-            return errno;
-        }
     }
     return 0;
 }

@@ -64,9 +64,6 @@ must_check int net_connect(const union net_address *a, mono_ns deadline);
  * sent (EAGAIN with MSG_DONTWAIT means: the rest would have to wait). */
 must_check int net_send_all(int fd, struct iovec *iov, int count, int flags);
 
-/* Sends LENGTH bytes of FILE, from its start, to the socket FD (sendfile(2)). Returns 0 or an errno value. */
-must_check int net_send_file(int fd, int file, uint64_t length);
-
 /* Reads once into ROOM bytes at BYTES; FLAGS are those of recv(2). Like recv(2), but not interrupted by
  * signals. */
 ssize_t net_recv(int fd, char *bytes, size_t room, int flags);

@@ -6,6 +6,7 @@
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -149,11 +150,29 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     return end_of_cut(a, cut);
 }
 
+/* Whether a failed connect says something about us, and nothing about the backend. */
+static bool is_starvation(int failure)
+{
+    return failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == ENOBUFS ||
+           failure == EADDRNOTAVAIL;
+}
+
+/* A new connection to the backend, or -1 with errno set. Out of descriptors, the idle ones of all backends
+ * are given up first. */
 static int connect_to(const struct attempt *a)
 {
     struct proxy *proxy = a->proxy;
-    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.connect_ms);
-    return upstream_connect(&proxy->upstreams[a->backend], deadline_earlier(deadline, a->deadline));
+    mono_ns now = clock_mono();
+    mono_ns deadline =
+        deadline_earlier(deadline_after_ms(now, proxy->config->timeouts.connect_ms), a->deadline);
+    int fd = upstream_connect(&proxy->upstreams[a->backend], deadline);
+    if (fd == -1 && is_starvation(errno)) {
+        for (size_t i = 0; i < proxy->config->backend_count; i++) {
+            upstream_trim(&proxy->upstreams[i], DEADLINE_NO);
+        }
+        fd = upstream_connect(&proxy->upstreams[a->backend], deadline);
+    }
+    return fd;
 }
 
 enum attempt_end attempt_run(struct attempt *a)
@@ -168,6 +187,10 @@ enum attempt_end attempt_run(struct attempt *a)
         response_clear(a->response);
     }
     fd = connect_to(a);
+    if (fd == -1 && is_starvation(errno)) {
+        a->starved = true;
+        return ATTEMPT_CANCELLED;
+    }
     if (fd == -1) {
         return ATTEMPT_CONNECT;
     }

@@ -228,7 +228,7 @@ static bool try_backends(struct trial *t)
 {
     const struct config *config = t->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
-    while (t->attempts < max && !t->attempt.stopped && !t->attempt.client_gone &&
+    while (t->attempts < max && !t->attempt.stopped && !t->attempt.starved && !t->attempt.client_gone &&
            (t->attempts == 0 || clock_mono() < t->attempt.deadline)) {
         int backend = next_backend(t, &t->ticket);
         if (backend == -1) {
@@ -278,6 +278,9 @@ static enum exchange_end answer_failure(const struct trial *t, bool keep_alive)
     }
     if (t->attempt.stopped) {
         return answer(t, &http_offence_stopping, false);
+    }
+    if (t->attempt.starved) {
+        return answer(t, &http_offence_starved, keep_alive);
     }
     return answer(t, t->timed_out ? &http_offence_no_backend_in_time : &http_offence_no_backend_answered,
                   keep_alive);

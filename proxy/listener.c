@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -24,6 +25,7 @@ enum {
     ACCEPT_BATCH = 64,    /* connections taken between two looks at the clock */
     LEAVING_MAX = 256,    /* connections that were turned away and are not closed yet */
     LEAVING_MS = 1000,
+    COMPLAINT_REST_S = 10,
 };
 
 /* A connection that was turned away: told why, and closed a moment later, so that the close does not turn
@@ -42,7 +44,8 @@ struct listener {
     _Atomic bool stop;
     uint32_t leaving_first, leaving_count;
     struct leaving leaving[LEAVING_MAX]; /* a ring, the oldest first */
-    bool complained;                     /* about a failing accept: said once until it works again */
+    uint32_t open_max;                   /* connections that the descriptors allow; beyond it, accept waits */
+    mono_ns complain_from;               /* about a failing accept: not before */
 };
 
 /* Closes the connection that was turned away first. What it sent is read first: unread bytes make a close a
@@ -87,14 +90,15 @@ static bool accept_one(struct listener *l, bool *pause_)
     int fd = accept4(l->fd, &peer.base, &size, SOCK_CLOEXEC);
     if (fd == -1) {
         /* ECONNABORTED and the network errors of accept(2) concern one connection, which is gone. */
-        *pause_ = errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-        if (*pause_ && !l->complained) {
-            l->complained = true;
-            plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(errno));
+        int failure = errno;
+        *pause_ = failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
+        mono_ns now = clock_mono();
+        if (*pause_ && now >= l->complain_from) {
+            l->complain_from = now + COMPLAINT_REST_S * NS_PER_S;
+            plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(failure));
         }
-        return errno != EAGAIN && errno != EWOULDBLOCK && !*pause_;
+        return failure != EAGAIN && failure != EWOULDBLOCK && !*pause_;
     }
-    l->complained = false;
     mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_idle_ms);
     switch (parking_admit(proxy->parking, fd, &peer, proxy->config->proxy_protocol, deadline)) {
     case PARKING_ADMITTED:
@@ -121,6 +125,26 @@ static void sweep(struct listener *l, mono_ns now)
     }
 }
 
+/* Descriptors are needed for clients, for backends (one for each worker, and as many at rest), and for the
+ * rest: accept stops before they run out. */
+static uint32_t open_max_of(const struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > UINT32_MAX) {
+        return UINT32_MAX;
+    }
+    uint32_t descriptors = (uint32_t)limit.rlim_cur;
+    uint32_t others = 2 * config->workers + 64;
+    others = others < descriptors / 2 ? others : descriptors / 2;
+    uint32_t open_max = descriptors - others;
+    if (open_max < config->limits.connections) {
+        plog(CONFIG_LOG_WARN,
+             "RLIMIT_NOFILE %u is enough for %u client connections, limits.connections is %u", descriptors,
+             open_max, config->limits.connections);
+    }
+    return open_max;
+}
+
 static void *listener_main(void *argument)
 {
     struct listener *l = argument;
@@ -141,8 +165,9 @@ static void *listener_main(void *argument)
             close(l->fd);
             l->fd = -1;
         }
-        paused = false;
-        for (int i = 0; l->fd != -1 && ready > 0 && i < ACCEPT_BATCH && accept_one(l, &paused); i++) {
+        paused = parking_open(l->proxy->parking) >= l->open_max;
+        for (int i = 0; l->fd != -1 && !paused && ready > 0 && i < ACCEPT_BATCH && accept_one(l, &paused);
+             i++) {
         }
         mono_ns now = clock_mono();
         if (now >= deadline_after_ms(swept, TICK_MS) || atomic_load(&l->drain)) {
@@ -165,6 +190,7 @@ struct listener *listener_start(struct proxy *proxy, int listen_fd)
     }
     l->proxy = proxy;
     l->fd = listen_fd;
+    l->open_max = open_max_of(proxy->config);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->wake_fd == -1) {
         free(l);

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""GET /admin/stats has exactly the keys that scripts rely on, in every depth, each with its type, and nothing else."""
+"""GET /admin/stats has exactly the keys that scripts rely on, in every depth, each with its type, and
+nothing else."""
 import json
 import re
 
@@ -58,7 +59,8 @@ with Holdfast({"bad": bad, "good": Origin()}, "--eject-after", "2", "--workers",
     stats = json.loads(response.body, object_pairs_hook=unique)
     compare("stats", stats, STATS)
 
-    equal("policy", stats["policy"], {"failure": "non-200", "eject_after": 2, "window_ms": 0, "readmit": "manual"})
+    policy = {"failure": "non-200", "eject_after": 2, "window_ms": 0, "readmit": "manual"}
+    equal("policy", stats["policy"], policy)
     equal("workers.total", stats["workers"]["total"], 5)
     equal("ready", stats["ready"], True)
     equal("url", stats["backends"][0]["url"], f"http://{bad.authority}")

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""All backends are ejected: holdfast does not refuse, it tries them all for every request, and the first one that recovers
-serves."""
+"""All backends are ejected: holdfast does not refuse, it tries them all for every request, and the first
+one that recovers serves."""
 from harness import Holdfast, Origin, answer, equal
 
 REQUESTS = 10

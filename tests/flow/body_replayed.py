@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A request's body is the same on every attempt: whichever backend gets it first breaks, and the other one gets the very bytes,
-none to 3 MB of them, of known length and chunked."""
+"""A request's body is the same on every attempt: whichever backend gets it first breaks, and the other one
+gets the very bytes, none to 3 MB of them, of known length and chunked."""
 import hashlib
+import itertools
 import random
 
 from harness import Holdfast, Origin, answer, close_unanswered, equal, garbage, head, reset
@@ -55,7 +56,7 @@ def send(client, target, body, way):
 
 backends = {name: Origin(at_end(name), at_head(name)) for name in ("gcp", "azure")}
 with Holdfast(backends, "--eject-after", "1000") as holdfast, holdfast.client() as client:
-    cases = [(size, way, how) for size in SIZES for way in ("length", "chunked") for how in [*BREAKS, "early-reset"]]
+    cases = list(itertools.product(SIZES, ("length", "chunked"), [*BREAKS, "early-reset"]))
     for size, way, how in cases:
         body = random_bytes(size)
         target = f"/{how}/{way}/{size}"

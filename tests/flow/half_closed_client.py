@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A client that ends its side behind its requests gets all its answers, also one that the origin takes its time for."""
+"""A client that ends its side behind its requests gets all its answers, also one that the origin takes its
+time for."""
 import socket
 import threading
 
@@ -30,5 +31,6 @@ with Holdfast({"gcp": origin}) as holdfast, holdfast.client() as client:
         cut.sock.shutdown(socket.SHUT_WR)
         equal("answer to half a request", cut.response().status, 400)
         cut.expect_end()
-    equal("requests that the origin has got", [request.target for request in origin.requests], ["/slow", "/2", "/3"])
+    targets = [request.target for request in origin.requests]
+    equal("requests that the origin has got", targets, ["/slow", "/2", "/3"])
     equal("failures", holdfast.backend("gcp")["failures"], 0)

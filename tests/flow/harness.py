@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the stories in Python share: a scripted origin, a running holdfast, a raw client, and a load of many clients.
+"""What the stories in Python share: a scripted origin, a running holdfast, a raw client, and a load of many
+clients.
 
-Nothing here sleeps in place of a condition: until() asks again until it is so. Every wait has an end, so that a story fails rather
-than hangs. Origins listen where the system puts them, holdfast at the addresses that run-story keeps free for the story, so that
-stories may run side by side.
+Nothing here sleeps in place of a condition: until() asks again until it is so. Every wait has an end, so that
+a story fails rather than hangs. Origins listen where the system puts them, holdfast at the addresses that
+run-story keeps free for the story, so that stories may run side by side.
 """
 import json
 import os
@@ -42,7 +43,7 @@ def many_descriptors():
     return hard
 
 
-# ---------------------------------------------------------------------------------------------------------------- messages
+# --------------------------------------------------------------------------------------------------- messages
 
 
 class Closed(Exception):
@@ -175,7 +176,7 @@ class Wire:
         return message
 
 
-# ---------------------------------------------------------------------------------------------------------------- origins
+# ---------------------------------------------------------------------------------------------------- origins
 
 
 class HangUp(Exception):
@@ -220,8 +221,8 @@ garbage = last_words(b"\x16\x03\x01\x02\x00\x01 this is not HTTP\r\n\r\n")
 
 
 class Origin:
-    """A server on a port of its own. BEHAVE answers each request; AT_HEAD, if there is one, sees it before its body is read. Both may
-    be replaced at any time."""
+    """A server on a port of its own. BEHAVE answers each request; AT_HEAD, if there is one, sees it before its
+    body is read. Both may be replaced at any time."""
 
     def __init__(self, behave=echo, at_head=None, host="127.0.0.1"):
         self.behave = behave
@@ -274,7 +275,7 @@ class OriginProcess:
         self.process.wait()
 
 
-# ---------------------------------------------------------------------------------------------------------------- holdfast
+# --------------------------------------------------------------------------------------------------- holdfast
 
 
 class Client:
@@ -320,14 +321,26 @@ def head(method, target, *fields):
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: flow.test", *fields, "", ""]).encode()
 
 
+def expect_zero(stats):
+    """All counts of all backends and of all requests in STATS are zero, and all backends are up."""
+    equal("requests", set(stats["requests"].values()), {0})
+    for backend in stats["backends"]:
+        counts = {key: value for key, value in backend.items() if key not in ("name", "url")}
+        equal("state", counts.pop("state"), "up")
+        equal("ejected_at", counts.pop("ejected_at"), None)
+        numbers = [*counts.pop("errors").values(), *counts.pop("latency_ms").values(), *counts.values()]
+        equal("counts", set(numbers), {0})
+
+
 class Holdfast:
-    """The program under test, in front of BACKENDS (name to origin). It must end cleanly when the story is over."""
+    """The program under test, in front of BACKENDS (name to origin). It must end cleanly when the story ends."""
 
     def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN")):
         self.address = as_pair(listen)
         self.admin_address = as_pair(os.environ["FLOW_ADMIN"])
         self.folder = tempfile.TemporaryDirectory()
-        arguments = [os.environ["HOLDFAST"], "--listen", listen, "--admin", os.environ["FLOW_ADMIN"], *options]
+        admin = os.environ["FLOW_ADMIN"]
+        arguments = [os.environ["HOLDFAST"], "--listen", listen, "--admin", admin, *options]
         for name, origin in backends.items():
             arguments += ["--backend", f"{name}=http://{origin.authority}"]
         if config is not None:
@@ -374,7 +387,8 @@ class Holdfast:
         equal("holdfast's exit status", self.process.wait(timeout=WAIT_SECONDS), 0)
         self.log_reader.join()
         self.process.stderr.close()
-        assert not self.logged("Sanitizer") and not self.logged("runtime error"), "a sanitizer reported something"
+        reports = [line for line in self.log if "Sanitizer" in line or "runtime error" in line]
+        equal("reports of sanitizers", reports, [])
 
     def client(self):
         return Client(self.address)
@@ -400,12 +414,12 @@ class Holdfast:
         return json.loads(response.body)
 
 
-# ---------------------------------------------------------------------------------------------------------------- load
+# ------------------------------------------------------------------------------------------------------- load
 
 
 class Load:
-    """CLIENTS keep-alive clients that post without pause to echoing origins. Every body is different, and a response that is not
-    200 with that very body is a failure, and so is a connection that ends."""
+    """CLIENTS keep-alive clients that post without pause to echoing origins. Every body is different; a response
+    that is not 200 with that very body is a failure, and so is a connection that ends."""
 
     def __init__(self, address, clients):
         self.address = address
@@ -430,7 +444,7 @@ class Load:
         body = mark * (1 + len(mark) * self.answered[0] % 50)
         client.post("/echo", body)
         response = client.response()
-        assert (response.status, response.body) == (200, body), (response.head, response.body[:100], body[:100])
+        equal("answer", (response.status, response.body), (200, body))
 
     @staticmethod
     def mark(request):

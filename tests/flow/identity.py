@@ -37,6 +37,7 @@ CLAIMED = [
     (STRANGER, request(SAID), claims(STRANGER)),
     (STRANGER, request(SAID.upper()), claims(STRANGER)),
     (STRANGER, request(SAID + SAID), claims(STRANGER)),
+    (STRANGER, request(SAID.replace("-", "_")), claims(STRANGER)),
     (STRANGER, request(host="Host: flow.test:8080\r\n"), claims(STRANGER, "flow.test:8080", '"flow.test:8080"')),
     (STRANGER, request(host="Host: [::1]\r\n"), claims(STRANGER, "[::1]", '"[::1]"')),
     (STRANGER, request(target="http://other.test/a"), claims(STRANGER, "other.test")),
@@ -120,6 +121,12 @@ def both_get(client, request):
     return good_got[-1], bad_got[-1]
 
 
+def no_disguise(messages):
+    """No field of MESSAGES is one that CGI and WSGI would take for another."""
+    names = {name for message in messages for name, _ in message.fields}
+    equal("names with '_'", [name for name in names if "_" in name], [])
+
+
 def is_as(value, wanted, pattern):
     return pattern.fullmatch(value or "") is not None if wanted is MADE else value == wanted
 
@@ -132,6 +139,13 @@ with Holdfast(backends, "--eject-after", "1000", config={"trusted_proxies": ["12
                 text = text.replace("\r\n\r\n", "\r\nConnection: keep-alive\r\n\r\n")
             for message in both_get(client, text):
                 equal(f"claims about {peer} after {text!r}", values(message, CLAIMS), wanted)
+
+    no_disguise(good_got + bad_got)
+    with connect_from(holdfast, TRUSTED) as client:
+        disguised = "X_Forwarded_For: 1.2.3.4\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Request_Id: a\r\n"
+        no_disguise(both_get(client, request(disguised)))
+        first, _ = both_get(client, request("My_Own: field\r\n"))
+        equal("a name with '_' that means nothing", first.field("my_own"), "field")
 
     names = ["x-request-id", "traceparent", "tracestate"]
     made = set()

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""1000 idle keep-alive connections, and 1000 with half a request, in front of 8 workers: a new client is served at once."""
+"""1000 idle keep-alive connections, and 1000 with half a request, in front of 8 workers: a new client is
+served at once."""
 import sys
 import time
 

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Requests that come one byte at a time, and a response that does, arrive whole; meanwhile the only worker serves others."""
+"""Requests that come one byte at a time, and a response that does, arrive whole; meanwhile the only worker
+serves others."""
 from harness import Holdfast, Origin, equal, head
 
 
@@ -12,7 +13,7 @@ def answer_slowly(wire, request):
 
 REQUESTS = [
     head("POST", "/length", "Content-Length: 5") + b"hello",
-    head("POST", "/chunked", "Transfer-Encoding: chunked") + b"2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nX-Sum: 1\r\n\r\n",
+    head("POST", "/chunked", "Transfer-Encoding: chunked") + b"2\r\nhe\r\n3;a=b\r\nllo\r\n0\r\nX: 1\r\n\r\n",
 ]
 
 with Holdfast({"gcp": Origin(answer_slowly)}, "--workers", "1") as holdfast:

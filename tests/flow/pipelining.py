@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""50 requests are sent at once on one connection, of every kind, while a backend fails: 50 answers come, in order."""
+"""50 requests are sent at once on one connection, of every kind, while a backend fails: 50 answers come,
+in order."""
 from harness import Holdfast, Origin, answer, equal, head
 
 REQUESTS = 50
@@ -22,7 +23,8 @@ def request(number):
     return head("PUT", target, "Transfer-Encoding: chunked") + chunked, target.encode() + b" " + body + b"!"
 
 
-with Holdfast({"bad": Origin(answer(500)), "good": Origin(name_target)}) as holdfast, holdfast.client() as client:
+backends = {"bad": Origin(answer(500)), "good": Origin(name_target)}
+with Holdfast(backends) as holdfast, holdfast.client() as client:
     requests = [request(number) for number in range(REQUESTS)]
     client.send(b"".join(data for data, _ in requests))
     for number, (_, wanted) in enumerate(requests):

@@ -63,6 +63,10 @@ LATE = {
     "half the second request": (head("GET", "/") + b"GET / HT", silence, HEADER_MS, TIMEOUT),
     "nothing": (b"", silence, IDLE_MS, None),
     "nothing behind a request": (head("GET", "/"), silence, IDLE_MS, None),
+    # Some clients end a body with an empty line too many: that is no request begun (RFC 9112, 2.2).
+    "an empty line": (b"\r\n", silence, IDLE_MS, None),
+    "an empty line behind a request": (head("GET", "/") + b"\r\n", silence, IDLE_MS, None),
+    "half an empty line": (b"\r", silence, HEADER_MS, TIMEOUT),
 }
 faults = []
 

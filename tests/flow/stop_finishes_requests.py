@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""SIGTERM: what is in flight is finished, an idle connection is closed, nobody new is let in, and holdfast ends with 0."""
+"""SIGTERM: what is in flight is finished, an idle connection is closed, nobody new is let in, and holdfast
+ends with 0."""
 import signal
 import threading
 

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""SIGTERM while 32 clients post: every response that begins is whole and right, and says that it is the last; holdfast ends with
-0 in time. A client may find its connection closed instead of an answer, but never a half one."""
+"""SIGTERM while 32 clients post: every response that begins is whole and right, and says that it is the
+last; holdfast ends with 0 in time. A client may find its connection closed instead of an answer, but
+never a half one."""
 import threading
 
 from harness import Closed, Holdfast, Origin, equal, until
@@ -23,7 +24,7 @@ def post_until_the_end(holdfast, number):
                     client.post("/echo", body)
                     response = client.response()
                 except (Closed, ConnectionError):
-                    return  # between two requests, where a client must reckon with it on a keep-alive connection
+                    return  # between two requests, where a client must reckon with it
                 equal("answer", (response.status, response.body), (200, body))
                 answered[number] += 1
                 last = response.field("connection") == "close"
@@ -33,7 +34,8 @@ def post_until_the_end(holdfast, number):
 
 
 with Holdfast({"gcp": Origin(), "azure": Origin()}) as holdfast:
-    threads = [threading.Thread(target=post_until_the_end, args=(holdfast, i), daemon=True) for i in range(CLIENTS)]
+    arguments = [(holdfast, number) for number in range(CLIENTS)]
+    threads = [threading.Thread(target=post_until_the_end, args=each, daemon=True) for each in arguments]
     for thread in threads:
         thread.start()
     until(lambda: faults or min(answered) >= 10, "all clients have been answered")

@@ -299,10 +299,11 @@ static const struct {
         "TE: x\r\nTrailer: X\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n" DATED),
      FORWARD_BODY_CHUNKED, KEEP_1_1, "HTTP/1.1 200 OK\r\n" DATED VIA "Transfer-Encoding: chunked\r\n\r\n"},
     {"end-to-end fields stay, in order, as they were written",
-     OK("set-cookie: a\r\nX_Own: 1\r\nX-Real-IP: 2\r\nSet-Cookie: b\r\nX-Forwarded-For: 3\r\n" DATED),
+     OK("set-cookie: a\r\nX_Own: 1\r\nX-Real-IP: 2\r\nSet-Cookie: b\r\nX-Forwarded-For: 3\r\n"
+        "X_Forwarded_For: 4\r\n" DATED),
      FORWARD_BODY_NONE, KEEP_1_1,
      "HTTP/1.1 200 OK\r\nset-cookie: a\r\nX_Own: 1\r\nX-Real-IP: 2\r\nSet-Cookie: b\r\n"
-     "X-Forwarded-For: 3\r\n" DATED VIA "\r\n"},
+     "X-Forwarded-For: 3\r\nX_Forwarded_For: 4\r\n" DATED VIA "\r\n"},
     {"RFC 9110, 6.6.1: a Date where there is none", OK("X: y\r\n"), FORWARD_BODY_NONE, KEEP_1_1,
      "HTTP/1.1 200 OK\r\nX: y\r\nDate: " NOW "\r\n" VIA "\r\n"},
     {"RFC 9110, 7.6.3: Via tells the version that came", "HTTP/1.0 200 OK\r\nVia: 1.1 x\r\n" DATED "\r\n",

@@ -511,7 +511,6 @@ START_TEST(nothing_to_send)
     struct iovec none[2] = {{NULL, 0}, {NULL, 0}};
     ck_assert_int_eq(net_send_all(-1, none, 0, 0), 0);
     ck_assert_int_eq(net_send_all(-1, none, 2, 0), 0);
-    ck_assert_int_eq(net_send_file(-1, -1, 0), 0);
 }
 END_TEST
 
@@ -526,61 +525,6 @@ START_TEST(a_peer_that_is_gone_is_an_error_and_no_signal)
     ck_assert_int_eq(net_send_all(ends[0], &iov, 1, 0), EPIPE);
     ck_assert_uint_eq(iov.iov_len, 1);
     close(ends[0]);
-}
-END_TEST
-
-static int file_of(const char *text)
-{
-    int file = memfd_create("test", MFD_CLOEXEC);
-    ck_assert_int_ne(file, -1);
-    ck_assert_int_eq(write(file, text, strlen(text)), (ssize_t)strlen(text));
-    return file; /* its position is at its end, as a spool's is */
-}
-
-START_TEST(sends_a_file_from_its_start)
-{
-    int ends[2];
-    char bytes[32];
-    int file = file_of("0123456789");
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    for (int round = 0; round < 2; round++) { /* as often as needed */
-        ck_assert_int_eq(net_send_file(ends[0], file, 10), 0);
-        ck_assert_int_eq(recv(ends[1], bytes, sizeof bytes, 0), 10);
-        ck_assert_int_eq(memcmp(bytes, "0123456789", 10), 0);
-    }
-    ck_assert_int_eq(net_send_file(ends[0], file, 4), 0);
-    ck_assert_int_eq(recv(ends[1], bytes, sizeof bytes, 0), 4);
-    ck_assert_int_eq(net_send_file(ends[0], file, 11), EIO); /* shorter than it was made */
-    ck_assert_int_eq(net_send_file(ends[0], -1, 1), EBADF);
-    close(file);
-    close(ends[0]);
-    close(ends[1]);
-}
-END_TEST
-
-START_TEST(sends_a_large_file_to_a_slow_reader)
-{
-    static char bytes[FLOOD_BYTES];
-    struct iovec iov[3];
-    int ends[2];
-    pthread_t reader;
-    void *good = NULL;
-    cut_flood(bytes, iov, ROWS(iov));
-    int file = memfd_create("test", MFD_CLOEXEC);
-    ck_assert_int_eq(write(file, bytes, FLOOD_BYTES), FLOOD_BYTES);
-#ifdef __SANITIZE_THREAD__
-    late = 0; /* ThreadSanitizer holds handlers back until sendfile(2) has returned */
-#endif
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
-    ck_assert_int_eq(pthread_create(&reader, NULL, read_late, &ends[1]), 0);
-    timer_t timer = start_signals();
-    ck_assert_int_eq(net_send_file(ends[0], file, FLOOD_BYTES), 0);
-    ck_assert_int_eq(pthread_join(reader, &good), 0);
-    timer_delete(timer);
-    ck_assert_ptr_nonnull(good);
-    close(file);
-    close(ends[0]);
-    close(ends[1]);
 }
 END_TEST
 
@@ -615,8 +559,6 @@ int main(void)
     tcase_add_test(sending, what_would_have_to_wait_stays_in_the_pieces);
     tcase_add_test(sending, nothing_to_send);
     tcase_add_test(sending, a_peer_that_is_gone_is_an_error_and_no_signal);
-    tcase_add_test(sending, sends_a_file_from_its_start);
-    tcase_add_test(sending, sends_a_large_file_to_a_slow_reader);
     suite_add_tcase(suite, sending);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

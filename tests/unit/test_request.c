@@ -63,6 +63,7 @@ static void put_request(char *outcome, struct request *r)
     put(outcome, SLICE(";"));
     request_next(r);
     ck_assert_int_eq(r->stage, REQUEST_HEAD);
+    ck_assert_ptr_null(r->chunk.trailers); /* not those of the next one */
 }
 
 /* Feeds BYTES to a new request, FIRST bytes at first and then STEP at a time, as a session does with what
