@@ -17,6 +17,7 @@
 enum { FIRST_BYTES = 16 << 10 };
 
 static _Atomic size_t budget_used;
+static _Atomic uint64_t file_budget_used;
 
 void spool_init(struct spool *s)
 {
@@ -36,6 +37,7 @@ void spool_clear(struct spool *s)
     if (s->file != -1) {
         close(s->file);
         s->file = -1;
+        atomic_fetch_sub_explicit(&file_budget_used, s->length_bytes, memory_order_relaxed);
     }
     s->length_bytes = 0;
     if (atomic_load_explicit(&budget_used, memory_order_relaxed) > SPOOL_BUDGET_BYTES / 2) {
@@ -68,7 +70,7 @@ static bool grow(struct spool *s, size_t capacity, bool forced)
     return true;
 }
 
-static bool write_all(int file, const char *bytes, size_t count)
+static bool write_bytes(int file, const char *bytes, size_t count)
 {
     while (count > 0) {
         ssize_t written = write(file, bytes, count);
@@ -79,6 +81,19 @@ static bool write_all(int file, const char *bytes, size_t count)
             bytes += written;
             count -= (size_t)written;
         }
+    }
+    return true;
+}
+
+/* Writes COUNT bytes to FILE, if the budget of all files has room for them. */
+static bool write_all(int file, const char *bytes, size_t count)
+{
+    uint64_t used = atomic_fetch_add_explicit(&file_budget_used, count, memory_order_relaxed);
+    if (used + count > SPOOL_FILE_BUDGET_BYTES || !write_bytes(file, bytes, count)) {
+        int failure = used + count > SPOOL_FILE_BUDGET_BYTES ? ENOSPC : errno;
+        atomic_fetch_sub_explicit(&file_budget_used, count, memory_order_relaxed);
+        errno = failure;
+        return false;
     }
     return true;
 }

@@ -17,6 +17,10 @@ enum {
     SPOOL_PIECE_BYTES = 64 << 10, /* what spool_room() offers at least while a body is in a file */
 };
 
+/* What all files of the process may hold together; more is refused with ENOSPC, so that nobody fills the
+ * disk. */
+#define SPOOL_FILE_BUDGET_BYTES (UINT64_C(4) << 30)
+
 struct spool {
     char *memory; /* the body, or (with a file) the room for the next piece */
     size_t capacity;

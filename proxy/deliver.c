@@ -10,6 +10,7 @@
 #include "proxy/reply.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -43,31 +44,46 @@ void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, 
     (void)lost; /* a client that does not take a few hundred bytes is closed by the caller's next step */
 }
 
-/* Whether what is left of the response may wait in an outbox: its end is known and near. */
-static bool may_wait(const struct delivery *d)
+/* Waits until the client has taken all that is in the outbox, write_ms at the most for each piece of it. */
+static bool wait_for_client(struct delivery *d)
 {
-    const struct response *r = d->response;
-    return r->whole || (r->framing.body == HTTP_BODY_LENGTH && r->left_bytes <= d->outbox_bytes);
+    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
+    while (progress == OUTBOX_MORE) {
+        struct pollfd wait = {.fd = d->client_fd, .events = POLLOUT};
+        watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
+        int ready = poll(&wait, 1, -1);
+        if (watch_disarm(d->watch) != WATCH_NOT_CUT) {
+            return false;
+        }
+        progress = ready == 1 ? outbox_flush(d->outbox, d->client_fd) : progress;
+    }
+    return progress == OUTBOX_EMPTY;
 }
 
-/* Sends COUNT pieces to the client. What it does not take at once goes to the outbox; a stream waits for it.
- */
+/* Sends COUNT pieces to the client. What it does not take at once goes to the outbox; when that is as long as
+ * it may be, the worker waits for the client. */
 static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
 {
-    if (d->outbox != NULL) {
-        return outbox_append(d->outbox, iov, count);
-    }
-    int failure = net_send_all(d->client_fd, iov, count, MSG_DONTWAIT);
-    if (failure != EAGAIN && failure != EWOULDBLOCK) {
-        return failure == 0;
-    }
-    if (may_wait(d)) {
+    if (d->outbox == NULL) {
+        int failure = net_send_all(d->client_fd, iov, count, MSG_DONTWAIT);
+        if (failure != EAGAIN && failure != EWOULDBLOCK) {
+            return failure == 0;
+        }
         d->outbox = outbox_new(clock_mono());
         return d->outbox != NULL && outbox_append(d->outbox, iov, count);
     }
-    watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
-    failure = net_send_all(d->client_fd, iov, count, 0);
-    return watch_disarm(d->watch) == WATCH_NOT_CUT && failure == 0;
+    if (!outbox_append(d->outbox, iov, count)) {
+        return false;
+    }
+    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
+    if (progress == OUTBOX_MORE && d->outbox->spool.length_bytes > d->outbox_bytes) {
+        progress = wait_for_client(d) ? OUTBOX_EMPTY : OUTBOX_FAILED;
+    }
+    if (progress == OUTBOX_EMPTY) {
+        outbox_delete(d->outbox);
+        d->outbox = NULL;
+    }
+    return progress != OUTBOX_FAILED;
 }
 
 static enum forward_body choose_body(const struct delivery *d)

@@ -19,7 +19,7 @@ struct delivery {
     struct watch *watch;    /* the calling worker's */
     uint32_t read_ms;       /* longest wait for a piece from the backend */
     uint32_t write_ms;      /* longest wait for the client to take a piece */
-    uint64_t outbox_bytes;  /* a response of known length up to this may wait in an outbox */
+    uint64_t outbox_bytes;  /* how much may wait in the outbox before the worker waits for the client */
     struct writer out;      /* empty, room for the head */
     enum attempt_end broke; /* how the backend broke the stream; ATTEMPT_ANSWERED when it did not */
     struct outbox *outbox;  /* NULL; set when the client did not take all at once: now the caller's */

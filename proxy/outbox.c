@@ -2,7 +2,9 @@
 #include "proxy/outbox.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -65,4 +67,13 @@ enum outbox_progress outbox_flush(struct outbox *o, int fd)
         }
     }
     return OUTBOX_EMPTY;
+}
+
+int64_t outbox_taken(const struct outbox *o, int fd)
+{
+    int under_way = 0;
+    if (ioctl(fd, SIOCOUTQ, &under_way) == -1) {
+        under_way = 0;
+    }
+    return (int64_t)o->sent_bytes - under_way;
 }

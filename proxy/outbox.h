@@ -13,11 +13,11 @@
 
 struct outbox {
     struct spool spool;
-    uint64_t sent_bytes;   /* of the spool */
-    mono_ns window_begun;  /* the client must take so much within a window: see session.c */
-    uint64_t window_bytes; /* sent_bytes when it began */
-    bool keep_alive;       /* the connection goes on when all is sent */
-    bool broken;           /* what is in it is not a whole response: reset the connection behind it */
+    uint64_t sent_bytes;  /* of the spool */
+    mono_ns window_begun; /* the client must take so much within a window: see session.c */
+    int64_t window_taken; /* outbox_taken() when it began */
+    bool keep_alive;      /* the connection goes on when all is sent */
+    bool broken;          /* what is in it is not a whole response: reset the connection behind it */
 };
 
 enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
@@ -33,5 +33,9 @@ must_check bool outbox_append(struct outbox *o, const struct iovec *iov, int cou
 
 /* Sends as much as FD takes without waiting. */
 must_check enum outbox_progress outbox_flush(struct outbox *o, int fd);
+
+/* How much of it the peer of FD has really taken: sent, and acknowledged (tcp(7), SIOCOUTQ). May be negative
+ * while bytes that were sent before it are not. */
+int64_t outbox_taken(const struct outbox *o, int fd);
 
 #endif

@@ -89,6 +89,21 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
     deliver_reply(client->fd, offence, false, 1, to_head);
 }
 
+/* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, by what it has
+ * acknowledged: the kernel's buffers take megabytes before the client has taken anything. */
+static mono_ns writing_deadline(const struct proxy *proxy, struct client *client, mono_ns now)
+{
+    const struct config *config = proxy->config;
+    struct outbox *outbox = client->outbox;
+    int64_t least = (int64_t)config->limits.body_bytes_per_second * config->timeouts.client_write_ms / 1000;
+    int64_t taken = outbox_taken(outbox, client->fd);
+    if (taken > outbox->window_taken && taken - outbox->window_taken >= least) {
+        outbox->window_begun = now;
+        outbox->window_taken = taken;
+    }
+    return deadline_after_ms(outbox->window_begun, config->timeouts.client_write_ms);
+}
+
 static bool has_bytes(int fd)
 {
     char byte;
@@ -103,6 +118,14 @@ void session_overdue(void *owner, struct client *client, enum parking_phase phas
         mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_header_ms);
         parking_requeue(proxy->parking, client, PARKING_IDLE, deadline);
         return;
+    }
+    if (phase == PARKING_WRITING) {
+        mono_ns now = clock_mono();
+        mono_ns deadline = writing_deadline(proxy, client, now);
+        if (deadline > now) {
+            parking_requeue(proxy->parking, client, PARKING_WRITING, deadline);
+            return;
+        }
     }
     if (phase != PARKING_READING || client->awaits_proxy_header) {
         hang_up(proxy->parking, client);
@@ -301,20 +324,6 @@ static void finish(struct session_worker *w, struct client *client)
     }
 }
 
-/* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, because the
- * kernel's buffers take megabytes at once before the client has taken anything. */
-static mono_ns writing_deadline(const struct proxy *proxy, struct outbox *outbox, mono_ns now)
-{
-    const struct config *config = proxy->config;
-    uint64_t least = (uint64_t)config->limits.body_bytes_per_second * config->timeouts.client_write_ms / 1000;
-    uint64_t taken = outbox->sent_bytes - outbox->window_bytes;
-    if (taken > 0 && taken >= least) {
-        outbox->window_begun = now;
-        outbox->window_bytes = outbox->sent_bytes;
-    }
-    return deadline_after_ms(outbox->window_begun, config->timeouts.client_write_ms);
-}
-
 /* Sends what waits for CLIENT. True when all is sent and the connection goes on; otherwise it is parked or
  * closed. */
 static bool empty_outbox(struct session_worker *w, struct client *client)
@@ -323,7 +332,7 @@ static bool empty_outbox(struct session_worker *w, struct client *client)
     struct outbox *outbox = client->outbox;
     enum outbox_progress progress = outbox_flush(outbox, client->fd);
     while (progress == OUTBOX_MORE) {
-        mono_ns deadline = writing_deadline(proxy, outbox, clock_mono());
+        mono_ns deadline = writing_deadline(proxy, client, clock_mono());
         if (parking_park(proxy->parking, client, PARKING_WRITING, deadline)) {
             return false;
         }

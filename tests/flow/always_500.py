@@ -8,7 +8,7 @@ CLIENTS = 64
 
 
 def eject(holdfast, load, bad):
-    """Waits until the bad backend is ejected, and sees that nothing is sent to it any more. Its statistics."""
+    """Waits until the bad backend is ejected, and sees that it gets nothing any more. Its statistics."""
     load.until(lambda: holdfast.backend("bad")["state"] == "ejected", "the bad backend is ejected")
     # Up to 63 attempts began before the failure that ejected, and may end after it.
     load.until(lambda: holdfast.backend("bad")["in_flight"] == 0, "nothing is in flight to it")

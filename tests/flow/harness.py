@@ -221,8 +221,8 @@ garbage = last_words(b"\x16\x03\x01\x02\x00\x01 this is not HTTP\r\n\r\n")
 
 
 class Origin:
-    """A server on a port of its own. BEHAVE answers each request; AT_HEAD, if there is one, sees it before its
-    body is read. Both may be replaced at any time."""
+    """A server on a port of its own. BEHAVE answers each request; AT_HEAD, if there is one, sees it before
+    its body is read. Both may be replaced at any time."""
 
     def __init__(self, behave=echo, at_head=None, host="127.0.0.1"):
         self.behave = behave
@@ -333,7 +333,7 @@ def expect_zero(stats):
 
 
 class Holdfast:
-    """The program under test, in front of BACKENDS (name to origin). It must end cleanly when the story ends."""
+    """The program under test, in front of BACKENDS (name to origin). It must end cleanly with the story."""
 
     def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN")):
         self.address = as_pair(listen)
@@ -418,8 +418,8 @@ class Holdfast:
 
 
 class Load:
-    """CLIENTS keep-alive clients that post without pause to echoing origins. Every body is different; a response
-    that is not 200 with that very body is a failure, and so is a connection that ends."""
+    """CLIENTS keep-alive clients that post without pause to echoing origins. Every body is different; a
+    response that is not 200 with that very body is a failure, and so is a connection that ends."""
 
     def __init__(self, address, clients):
         self.address = address

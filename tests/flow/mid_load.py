@@ -8,7 +8,7 @@ EJECT_AFTER = 300  # more than the default, so that the bad backend does its har
 
 
 def no_client_notices(behaviour, outcome):
-    """One backend turns to BEHAVIOUR. Each such attempt is counted as OUTCOME: non_200, or a kind of error."""
+    """One backend turns to BEHAVIOUR. Each such attempt counts as OUTCOME: non_200, or a kind of error."""
     bad, good = Origin(), Origin()
     with Holdfast({"bad": bad, "good": good}, "--eject-after", str(EJECT_AFTER)) as holdfast:
         with Load(holdfast.address, CLIENTS) as load:
