@@ -58,6 +58,7 @@ enum http_field_id http_field_id_of(struct slice name)
     case 12:
         return name_is(name, "content-type")   ? HTTP_FIELD_CONTENT_TYPE
                : name_is(name, "x-request-id") ? HTTP_FIELD_X_REQUEST_ID
+               : name_is(name, "max-forwards") ? HTTP_FIELD_MAX_FORWARDS
                                                : HTTP_FIELD_OTHER;
     case 14:
         return name_is(name, "content-length") ? HTTP_FIELD_CONTENT_LENGTH : HTTP_FIELD_OTHER;

@@ -27,6 +27,14 @@ struct slice deliver_date(void)
     return (struct slice){text, CLOCK_HTTP_DATE_BYTES - 1};
 }
 
+static void send_reply(int fd, const struct writer *w)
+{
+    MUST(writer_ok(w));
+    struct iovec iov = {.iov_base = w->at, .iov_len = w->length};
+    int lost = net_send_all(fd, &iov, 1, MSG_DONTWAIT);
+    (void)lost; /* a client that does not take a few hundred bytes is closed by the caller's next step */
+}
+
 void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
                    bool without_body)
 {
@@ -38,10 +46,15 @@ void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, 
                           .without_body = without_body,
                           .date = deliver_date()};
     reply_write(&w, &reply);
-    MUST(writer_ok(&w));
-    struct iovec iov = {.iov_base = text, .iov_len = w.length};
-    int lost = net_send_all(fd, &iov, 1, MSG_DONTWAIT);
-    (void)lost; /* a client that does not take a few hundred bytes is closed by the caller's next step */
+    send_reply(fd, &w);
+}
+
+void deliver_options(int fd, bool keep_alive, unsigned client_minor)
+{
+    char text[REPLY_BYTES_MAX];
+    struct writer w = {.at = text, .capacity = sizeof text};
+    reply_write_options(&w, keep_alive, client_minor, deliver_date());
+    send_reply(fd, &w);
 }
 
 /* Waits until the client has taken all that is in the outbox, write_ms at the most for each piece of it. */

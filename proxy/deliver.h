@@ -46,6 +46,9 @@ must_check bool deliver_upgrade(int fd, const struct http_head *head, struct wri
 void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
                    bool without_body);
 
+/* Sends the answer to an OPTIONS request that may go no further. */
+void deliver_options(int fd, bool keep_alive, unsigned client_minor);
+
 /* "Sun, 06 Nov 1994 08:49:37 GMT", now; valid until the thread's next call. */
 struct slice deliver_date(void);
 

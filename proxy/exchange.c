@@ -374,6 +374,11 @@ static struct trial trial_of(struct exchange *x, struct client *client, struct r
 
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
+    if (forward_hops_left(&request->head) == 0) {
+        traffic_count(x->proxy->traffic, x->shard, 200, false, false);
+        deliver_options(client->fd, request->head.keep_alive, request->head.version_minor);
+        return request->head.keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+    }
     struct trial t = trial_of(x, client, request);
     if (t.attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
         return answer(&t, &http_offence_too_many_tunnels, request->head.keep_alive);

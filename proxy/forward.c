@@ -84,6 +84,24 @@ static void put_end_to_end(struct writer *w, const struct http_head *head, uint3
     }
 }
 
+uint32_t forward_hops_left(const struct http_head *head)
+{
+    const struct http_field *field = http_head_find(head, HTTP_FIELD_MAX_FORWARDS);
+    uint64_t hops = 0;
+    if (field == NULL || field->value.length == 0 || field->value.length > 9 ||
+        !slice_equal(head->method, SLICE("OPTIONS"))) {
+        return UINT32_MAX;
+    }
+    for (size_t i = 0; i < field->value.length; i++) {
+        unsigned digit = (unsigned)(unsigned char)field->value.at[i] - '0';
+        if (digit > 9) {
+            return UINT32_MAX;
+        }
+        hops = hops * 10 + digit;
+    }
+    return (uint32_t)hops;
+}
+
 struct slice forward_upgrade_of(const struct http_head *head)
 {
     static const struct slice none = {NULL, 0};
@@ -131,9 +149,16 @@ void forward_request_head(struct writer *w, const struct forward_request *reques
     const struct http_head *head = request->head;
     struct slice authority = put_request_line(w, head);
     writer_put_field(w, SLICE("Host"), authority.at != NULL ? authority : request->authority);
+    uint32_t hops_left = forward_hops_left(head);
+    uint32_t rewritten = rewritten_in_requests;
+    if (hops_left != UINT32_MAX) {
+        rewritten |= BIT(HTTP_FIELD_MAX_FORWARDS);
+        writer_put(w, SLICE("Max-Forwards: "));
+        writer_put_number(w, hops_left - 1);
+        writer_put(w, SLICE("\r\n"));
+    }
     uint32_t kept = request->chunked ? BIT(HTTP_FIELD_TRAILER) : 0;
-    put_end_to_end(w, head,
-                   (hop_by_hop | rewritten_in_requests | identity_replaces(request->identity)) & ~kept,
+    put_end_to_end(w, head, (hop_by_hop | rewritten | identity_replaces(request->identity)) & ~kept,
                    request->trusted);
     if (request->chunked) {
         writer_put(w, SLICE("Transfer-Encoding: chunked\r\n"));

@@ -33,6 +33,10 @@ struct forward_request {
  * what they replace, Via (RFC 9110, 7.6.3). Check writer_ok() afterwards. */
 void forward_request_head(struct writer *w, const struct forward_request *request);
 
+/* How many more front ends an OPTIONS request may pass (Max-Forwards: RFC 9110, 7.6.2), UINT32_MAX when it
+ * does not say: 0 means that it is to be answered here. */
+uint32_t forward_hops_left(const struct http_head *head);
+
 /* The protocols that HEAD, a request's, asks to upgrade to and that are let through: empty on HTTP/1.0,
  * without "upgrade" in Connection, and when "h2c" is among them (RFC 9113 dropped it, and what it tunnels
  * would pass unseen). */

@@ -37,6 +37,26 @@ struct slice reply_phrase(int status)
     }
 }
 
+static const struct slice allow = {"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n", 53};
+
+static void put_persistence(struct writer *w, bool keep_alive, unsigned client_minor)
+{
+    if (!keep_alive) {
+        writer_put(w, SLICE("Connection: close\r\n"));
+    } else if (client_minor == 0) {
+        writer_put(w, SLICE("Connection: keep-alive\r\n"));
+    }
+}
+
+void reply_write_options(struct writer *w, bool keep_alive, unsigned client_minor, struct slice date)
+{
+    writer_put(w, SLICE("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"));
+    writer_put(w, allow);
+    writer_put_field(w, SLICE("Date"), date);
+    put_persistence(w, keep_alive, client_minor);
+    writer_put(w, SLICE("\r\n"));
+}
+
 void reply_write(struct writer *w, const struct reply *reply)
 {
     char body_text[512];
@@ -61,13 +81,9 @@ void reply_write(struct writer *w, const struct reply *reply)
     if (reply->offence->status == 503) {
         writer_put(w, SLICE("Retry-After: 1\r\n"));
     } else if (reply->offence->status == 405) {
-        writer_put(w, SLICE("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"));
+        writer_put(w, allow);
     }
-    if (!reply->keep_alive) {
-        writer_put(w, SLICE("Connection: close\r\n"));
-    } else if (reply->client_minor == 0) {
-        writer_put(w, SLICE("Connection: keep-alive\r\n"));
-    }
+    put_persistence(w, reply->keep_alive, reply->client_minor);
     writer_put(w, SLICE("\r\n"));
     if (!reply->without_body) {
         writer_put(w, (struct slice){body.at, body.length});

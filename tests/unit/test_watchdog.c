@@ -7,8 +7,10 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct pair {
@@ -271,6 +273,95 @@ START_TEST(a_deadline_and_the_end_come_before_the_judge)
 }
 END_TEST
 
+/* A judge that is slow: it waits, between two looks of the watchdog at the watch, until the watch is armed
+ * for another wait. That one must not be cut for what was found out about the first. */
+struct slow_court {
+    _Atomic bool asked, armed_anew;
+};
+
+static enum watch_cut judge_slowly(void *owner, const struct watch_subject *subject)
+{
+    struct slow_court *court = owner;
+    if (subject->client_slot != 1) {
+        return WATCH_NOT_CUT;
+    }
+    court->asked = true;
+    while (!court->armed_anew) {
+        sched_yield();
+    }
+    return WATCH_CUT_CLIENT;
+}
+
+START_TEST(a_verdict_hits_the_arming_that_was_judged)
+{
+    struct slow_court court = {.asked = false};
+    struct watch_subject first = {.judged = true, .client_slot = 1};
+    struct watch_subject second = {.judged = true, .client_slot = 2};
+    struct watchdog *w = watchdog_start(2);
+    struct pair pair = pair_new();
+    watchdog_set_judge(w, judge_slowly, &court);
+    watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &first);
+    while (!court.asked) {
+        sched_yield();
+    }
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_NOT_CUT);
+    watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &second);
+    court.armed_anew = true;
+    await_round(w, 1);
+    ck_assert(is_open(pair.ends[0]));
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_NOT_CUT);
+    pair_close(&pair);
+    watchdog_stop(w);
+}
+END_TEST
+
+/* A shutdown(2) that takes long. Its worker must wait for it: a descriptor that is closed and used again
+ * meanwhile would be shut down for somebody else. */
+static _Atomic bool hold_shutdown;
+static _Atomic bool in_shutdown;
+
+/* Stands before the C library's: watchdog.c calls it. */
+int shutdown(int fd, int how)
+{
+    in_shutdown = true;
+    while (hold_shutdown) {
+        sched_yield();
+    }
+    return (int)syscall(SYS_shutdown, fd, how);
+}
+
+static _Atomic int disarmed = -1;
+
+static void *disarm(void *argument)
+{
+    disarmed = (int)watch_disarm(argument);
+    return NULL;
+}
+
+START_TEST(disarming_waits_for_the_cut_to_be_over)
+{
+    struct watchdog *w = watchdog_start(1);
+    struct pair pair = pair_new();
+    pthread_t worker;
+    hold_shutdown = true;
+    watch_arm(watchdog_watch(w, 0), pair.ends[0], 0);
+    while (!in_shutdown) {
+        sched_yield();
+    }
+    ck_assert_int_eq(pthread_create(&worker, NULL, disarm, watchdog_watch(w, 0)), 0);
+    for (int i = 0; i < 2000; i++) { /* time enough for one that does not wait */
+        sched_yield();
+    }
+    ck_assert_int_eq(disarmed, -1);
+    hold_shutdown = false;
+    ck_assert_int_eq(pthread_join(worker, NULL), 0);
+    ck_assert_int_eq(disarmed, WATCH_CUT_DEADLINE);
+    ck_assert(!is_open(pair.ends[0]));
+    pair_close(&pair);
+    watchdog_stop(w);
+}
+END_TEST
+
 START_TEST(starts_and_stops)
 {
     for (int i = 0; i < 20; i++) {
@@ -372,6 +463,8 @@ int main(void)
                         (int)(sizeof judged / sizeof judged[0]));
     tcase_add_test(watchdog, the_judge_may_let_a_wait_go_on);
     tcase_add_test(watchdog, a_deadline_and_the_end_come_before_the_judge);
+    tcase_add_test(watchdog, a_verdict_hits_the_arming_that_was_judged);
+    tcase_add_test(watchdog, disarming_waits_for_the_cut_to_be_over);
     tcase_add_test(watchdog, starts_and_stops);
     tcase_add_test(watchdog, no_cut_hits_another_arming);
     Suite *suite = suite_create("watchdog");
