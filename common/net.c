@@ -222,6 +222,12 @@ ssize_t net_recv(int fd, char *bytes, size_t room, int flags)
     return got;
 }
 
+void net_reset_on_close(int fd)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once); /* fails only on what is closed */
+}
+
 uint16_t net_local_port(int fd)
 {
     union net_address a = {.base = {.sa_family = AF_UNSPEC}};

@@ -68,6 +68,10 @@ must_check int net_send_all(int fd, struct iovec *iov, int count, int flags);
  * signals. */
 ssize_t net_recv(int fd, char *bytes, size_t room, int flags);
 
+/* Makes the coming close of FD a reset: what is not sent yet is dropped, and the peer can't take the end for
+ * a regular one. */
+void net_reset_on_close(int fd);
+
 /* The port that FD is bound to, or 0 on failure. */
 uint16_t net_local_port(int fd);
 

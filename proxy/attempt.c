@@ -133,7 +133,10 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     }
     switch (end) {
     case RESPONSE_HELD:
-        return ATTEMPT_ANSWERED;
+        if (cut == WATCH_NOT_CUT || a->response->framing.body != HTTP_BODY_CLOSE) {
+            return ATTEMPT_ANSWERED;
+        }
+        break; /* the end that made it whole was our own cut */
     case RESPONSE_STREAM:
         if (cut == WATCH_NOT_CUT) {
             return ATTEMPT_ANSWERED;
@@ -178,7 +181,8 @@ static int connect_to(const struct attempt *a)
 enum attempt_end attempt_run(struct attempt *a)
 {
     bool untouched = false;
-    int fd = upstream_take_idle(&a->proxy->upstreams[a->backend]);
+    /* A request that must not be sent twice does not go on a connection that may be stale. */
+    int fd = a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend]) : -1;
     if (fd != -1) {
         enum attempt_end end = converse(a, fd, request_head(a), &untouched);
         if (!untouched || end != ATTEMPT_RESET) {

@@ -22,6 +22,7 @@ struct attempt {
     bool trusted;         /* the client may speak for others */
     struct slice upgrade; /* protocols offered; empty for none */
     bool takes_trailers;  /* the client does */
+    bool may_replay;      /* the request may reach a backend more than once */
     mono_ns deadline;     /* of the whole request */
 
     uint32_t backend;

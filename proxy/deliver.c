@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A response that is held whole goes out with one system call that does not wait; only a client that is slow
- * to read makes the worker arm its watch and block. A stream blocks on either side in turn, each time with a
- * deadline. */
+ * A response that is held whole goes out with one system call that does not wait. What a slow client does not
+ * take stands in an outbox, with which the connection parks; a stream fills and empties it while the worker
+ * waits for the backend. Only an outbox that is as long as it may be makes the worker wait for the client. */
 #include "proxy/deliver.h"
 
 #include "common/net.h"
@@ -27,16 +27,28 @@ struct slice deliver_date(void)
     return (struct slice){text, CLOCK_HTTP_DATE_BYTES - 1};
 }
 
-static void send_reply(int fd, const struct writer *w)
+/* Sends W's text. What the client does not take at once stands in *REST_ then, to be sent before anything
+ * else. False when the connection is broken or there is no memory. */
+static bool send_reply(int fd, const struct writer *w, bool keep_alive, struct outbox **rest_)
 {
     MUST(writer_ok(w));
     struct iovec iov = {.iov_base = w->at, .iov_len = w->length};
-    int lost = net_send_all(fd, &iov, 1, MSG_DONTWAIT);
-    (void)lost; /* a client that does not take a few hundred bytes is closed by the caller's next step */
+    int failure = net_send_all(fd, &iov, 1, MSG_DONTWAIT);
+    if (failure != EAGAIN && failure != EWOULDBLOCK) {
+        return failure == 0;
+    }
+    *rest_ = outbox_new(clock_mono());
+    if (*rest_ == NULL || !outbox_append(*rest_, &iov, 1)) {
+        outbox_delete(*rest_);
+        *rest_ = NULL;
+        return false;
+    }
+    (*rest_)->keep_alive = keep_alive;
+    return true;
 }
 
-void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
-                   bool without_body)
+bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
+                   bool without_body, struct outbox **rest_)
 {
     char text[REPLY_BYTES_MAX];
     struct writer w = {.at = text, .capacity = sizeof text};
@@ -46,31 +58,47 @@ void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, 
                           .without_body = without_body,
                           .date = deliver_date()};
     reply_write(&w, &reply);
-    send_reply(fd, &w);
+    return send_reply(fd, &w, keep_alive, rest_);
 }
 
-void deliver_options(int fd, bool keep_alive, unsigned client_minor)
+void deliver_last_reply(int fd, const struct http_offence *offence, bool without_body)
+{
+    struct outbox *rest = NULL;
+    bool sent = deliver_reply(fd, offence, false, 1, without_body, &rest);
+    (void)sent; /* a client that does not take a few hundred bytes has lost its right to an answer */
+    outbox_delete(rest);
+}
+
+bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_)
 {
     char text[REPLY_BYTES_MAX];
     struct writer w = {.at = text, .capacity = sizeof text};
     reply_write_options(&w, keep_alive, client_minor, deliver_date());
-    send_reply(fd, &w);
+    return send_reply(fd, &w, keep_alive, rest_);
+}
+
+/* Sends what the client takes of the outbox, and drops it when it is empty. False when the client is gone. */
+static bool flush_outbox(struct delivery *d)
+{
+    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
+    if (progress == OUTBOX_EMPTY) {
+        outbox_delete(d->outbox);
+        d->outbox = NULL;
+    }
+    return progress != OUTBOX_FAILED;
 }
 
 /* Waits until the client has taken all that is in the outbox, write_ms at the most for each piece of it. */
 static bool wait_for_client(struct delivery *d)
 {
-    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
-    while (progress == OUTBOX_MORE) {
+    bool well = flush_outbox(d);
+    while (well && d->outbox != NULL) {
         struct pollfd wait = {.fd = d->client_fd, .events = POLLOUT};
         watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
-        int ready = poll(&wait, 1, -1);
-        if (watch_disarm(d->watch) != WATCH_NOT_CUT) {
-            return false;
-        }
-        progress = ready == 1 ? outbox_flush(d->outbox, d->client_fd) : progress;
+        poll(&wait, 1, -1);
+        well = watch_disarm(d->watch) == WATCH_NOT_CUT && flush_outbox(d);
     }
-    return progress == OUTBOX_EMPTY;
+    return well;
 }
 
 /* Sends COUNT pieces to the client. What it does not take at once goes to the outbox; when that is as long as
@@ -88,15 +116,7 @@ static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
     if (!outbox_append(d->outbox, iov, count)) {
         return false;
     }
-    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
-    if (progress == OUTBOX_MORE && d->outbox->spool.length_bytes > d->outbox_bytes) {
-        progress = wait_for_client(d) ? OUTBOX_EMPTY : OUTBOX_FAILED;
-    }
-    if (progress == OUTBOX_EMPTY) {
-        outbox_delete(d->outbox);
-        d->outbox = NULL;
-    }
-    return progress != OUTBOX_FAILED;
+    return d->outbox->spool.length_bytes > d->outbox_bytes ? wait_for_client(d) : flush_outbox(d);
 }
 
 static enum forward_body choose_body(const struct delivery *d)
@@ -154,7 +174,11 @@ static bool read_piece(struct delivery *d, struct slice *piece_)
 {
     watch_arm(d->watch, d->response->fd, deadline_after_ms(clock_mono(), d->read_ms));
     enum response_end end = response_next_piece(d->response, piece_);
-    switch (watch_disarm(d->watch)) {
+    enum watch_cut cut = watch_disarm(d->watch);
+    if (cut != WATCH_NOT_CUT) {
+        d->response->whole = false; /* the end of the connection was our own doing */
+    }
+    switch (cut) {
     case WATCH_NOT_CUT:
         break;
     case WATCH_CUT_DEADLINE:
@@ -172,14 +196,6 @@ static bool read_piece(struct delivery *d, struct slice *piece_)
     return end == RESPONSE_STREAM;
 }
 
-/* A body that ends with the connection has no other mark of its end: when it breaks, the close must look
- * broken too. */
-static void make_close_a_reset(int fd)
-{
-    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-}
-
 /* What is left to say when nothing more is sent from here. */
 static enum delivered finish(struct delivery *d, enum forward_body body, bool sent, bool keep_alive)
 {
@@ -190,7 +206,7 @@ static enum delivered finish(struct delivery *d, enum forward_body body, bool se
     outbox_delete(d->outbox);
     d->outbox = NULL;
     if (!d->response->whole && body == FORWARD_BODY_CLOSE) {
-        make_close_a_reset(d->client_fd);
+        return DELIVERED_ABORT; /* such a body has no other mark of its end than the connection's */
     }
     return sent && keep_alive ? DELIVERED_KEEP : DELIVERED_CLOSE;
 }

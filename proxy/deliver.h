@@ -28,6 +28,7 @@ struct delivery {
 enum delivered {
     DELIVERED_KEEP,  /* the client got a whole response, its connection may go on */
     DELIVERED_CLOSE, /* its connection must be closed */
+    DELIVERED_ABORT, /* its connection must be reset: an end would make what it got look whole */
     DELIVERED_LATER, /* the rest stands in the outbox, which says what comes behind it */
 };
 
@@ -42,12 +43,17 @@ must_check bool deliver_early(int fd, const struct http_head *head, struct write
 /* Sends the 101 of an upgrade on FD. False as above. */
 must_check bool deliver_upgrade(int fd, const struct http_head *head, struct writer out);
 
-/* Sends a reply of our own on FD, without waiting when the client does not read. */
-void deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
-                   bool without_body);
+/* Sends a reply of our own on FD, without waiting. What the client does not take at once stands in *REST_
+ * then (now the caller's), and goes before anything else; KEEP_ALIVE is noted in it. False when the
+ * connection is broken. */
+must_check bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive,
+                              unsigned client_minor, bool without_body, struct outbox **rest_);
 
-/* Sends the answer to an OPTIONS request that may go no further. */
-void deliver_options(int fd, bool keep_alive, unsigned client_minor);
+/* The same with "Connection: close", on a connection that ends with it. */
+void deliver_last_reply(int fd, const struct http_offence *offence, bool without_body);
+
+/* Sends the answer to an OPTIONS request that may go no further; as deliver_reply(). */
+must_check bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", now; valid until the thread's next call. */
 struct slice deliver_date(void);

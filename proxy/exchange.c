@@ -28,8 +28,7 @@ struct trial {
     struct client *client;
     struct request *request;
     struct attempt attempt; /* its response is free for the next one */
-    bool may_replay;
-    uint64_t tried; /* set of backends */
+    uint64_t tried;         /* set of backends */
     uint32_t attempts;
     uint32_t failures;
     bool timed_out; /* some attempt ran out of time */
@@ -202,6 +201,10 @@ static void keep_best(struct trial *t)
         t->best_backend = t->attempt.backend;
         t->attempt.response = worse;
         t->have_best = true;
+        if (t->best->sender != NULL) {
+            t->best->sender = NULL; /* the next attempt's from now on: what is unsent stays so */
+            t->best->excess = true;
+        }
     }
     response_clear(t->attempt.response);
 }
@@ -217,7 +220,7 @@ static int next_backend(struct trial *t, struct attempt_ticket *ticket_)
         bool require_up = fit != 0;
         int backend = balancer_pick(&proxy->balancer, require_up ? fit : all & ~t->tried);
         if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
-            t->attempt.may_leave = require_up && t->may_replay;
+            t->attempt.may_leave = require_up && t->attempt.may_replay;
             return backend;
         }
     }
@@ -250,24 +253,45 @@ static bool try_backends(struct trial *t)
         } else {
             response_clear(t->attempt.response);
         }
-        if (end != ATTEMPT_CONNECT && !t->may_replay) {
+        if (end != ATTEMPT_CONNECT && !t->attempt.may_replay) {
             return false;
         }
     }
     return false;
 }
 
+/* What becomes of the connection after a reply of our own, of which REST is still to be sent. */
+static enum exchange_end after_reply(struct client *client, bool sent, bool keep_alive, struct outbox *rest)
+{
+    if (rest != NULL) {
+        client->outbox = rest;
+        return EXCHANGE_LATER;
+    }
+    return sent && keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+}
+
 /* An answer of our own. */
 static enum exchange_end answer(const struct trial *t, const struct http_offence *offence, bool keep_alive)
 {
     const struct http_head *head = &t->request->head;
+    struct outbox *rest = NULL;
     traffic_count(t->x->proxy->traffic, t->x->shard, (unsigned)offence->status, t->attempts > 1, false);
     if (t->attempt.client_broken) {
         return EXCHANGE_CLOSE;
     }
-    deliver_reply(t->client->fd, offence, keep_alive, head->version_minor,
-                  slice_equal(head->method, SLICE("HEAD")));
-    return keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+    bool sent = deliver_reply(t->client->fd, offence, keep_alive, head->version_minor,
+                              slice_equal(head->method, SLICE("HEAD")), &rest);
+    return after_reply(t->client, sent, keep_alive, rest);
+}
+
+/* An OPTIONS request that may go no further (RFC 9110, 7.6.2). */
+static enum exchange_end answer_options(struct exchange *x, struct client *client,
+                                        const struct http_head *head)
+{
+    struct outbox *rest = NULL;
+    traffic_count(x->proxy->traffic, x->shard, 200, false, false);
+    bool sent = deliver_options(client->fd, head->keep_alive, head->version_minor, &rest);
+    return after_reply(client, sent, head->keep_alive, rest);
 }
 
 /* Nothing usable came. */
@@ -339,6 +363,9 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         t->client->outbox = delivery.outbox;
         return EXCHANGE_LATER;
     }
+    if (delivered == DELIVERED_ABORT) {
+        return EXCHANGE_ABORT;
+    }
     return delivered == DELIVERED_KEEP ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
 }
 
@@ -362,10 +389,10 @@ static struct trial trial_of(struct exchange *x, struct client *client, struct r
                 .upgrade = forward_upgrade_of(head),
                 .takes_trailers =
                     head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers")),
+                .may_replay = verdict_may_replay(config->retry.methods, head->method),
                 .deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms),
                 .response = &x->responses[0],
             },
-        .may_replay = verdict_may_replay(config->retry.methods, head->method),
         .best = &x->responses[1],
     };
     identity_fill(&t.attempt.identity, head);
@@ -375,9 +402,7 @@ static struct trial trial_of(struct exchange *x, struct client *client, struct r
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
     if (forward_hops_left(&request->head) == 0) {
-        traffic_count(x->proxy->traffic, x->shard, 200, false, false);
-        deliver_options(client->fd, request->head.keep_alive, request->head.version_minor);
-        return request->head.keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+        return answer_options(x, client, &request->head);
     }
     struct trial t = trial_of(x, client, request);
     if (t.attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {

@@ -28,6 +28,7 @@ enum exchange_end {
     EXCHANGE_KEEP,   /* answered: the connection may go on */
     EXCHANGE_CLOSE,  /* the connection must be closed: the client wants that, or what was sent is not a whole
                         response */
+    EXCHANGE_ABORT,  /* the connection must be reset: an end would make what was sent look whole */
     EXCHANGE_LATER,  /* answered, but the client has not taken all: the rest stands in client->outbox */
     EXCHANGE_TUNNEL, /* the backend switched protocols: exchange_tunnel() must follow */
 };

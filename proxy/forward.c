@@ -76,7 +76,7 @@ static void put_end_to_end(struct writer *w, const struct http_head *head, uint3
         if (head->kind == HTTP_KIND_REQUEST && is_forged(field, trusted)) {
             continue;
         }
-        if (named && field->id != HTTP_FIELD_UPGRADE &&
+        if (named && field->id != HTTP_FIELD_UPGRADE && field->id != HTTP_FIELD_DATE &&
             http_head_list_has(head, HTTP_FIELD_CONNECTION, field->name)) {
             continue; /* Upgrade is named there by necessity, and left out above when it must be */
         }

@@ -25,10 +25,10 @@ static int64_t doubled(int64_t ns, int64_t max)
     return ns * 2 < max ? ns * 2 : max;
 }
 
-static void begin_trial(struct gate *g, enum gate_trial trial, uint32_t limit, double per_ms)
+static void begin_trial(struct gate *g, enum gate_trial trial, uint32_t before, uint32_t limit, double per_ms)
 {
     g->trial = trial;
-    g->limit_before = g->limit;
+    g->limit_before = before;
     g->limit = limit;
     g->per_ms_before = per_ms;
     g->trial_ns = 0;
@@ -45,10 +45,17 @@ static bool wider_paid(const struct gate *g)
     return g->trial_takes - g->per_ms_before * ms >= predicted / 2;
 }
 
-static void end_trial(struct gate *g)
+/* Whether nobody has to wait any more, and connections take so long (over 4 ms) that the CPU was not what
+ * they waited for. */
+static bool wider_relieved(const struct gate *g, const struct gate_look *look)
+{
+    return (look->waiting > 0 || !look->ready) && g->per_ms_before * 4 < g->limit_before;
+}
+
+static void end_trial(struct gate *g, const struct gate_look *look)
 {
     double ms = (double)g->trial_ns / (double)MS;
-    if (g->trial == GATE_WIDER && wider_paid(g)) {
+    if (g->trial == GATE_WIDER && (wider_paid(g) || wider_relieved(g, look))) {
         g->wider_backoff_ns = backoff_min_ns;
         g->wider_hold_ns = 0;
         g->narrower_hold_ns = g->narrower_backoff_ns;
@@ -75,10 +82,12 @@ static void under_pressure(struct gate *g, const struct gate_look *look)
     g->wider_hold_ns -= look->elapsed_ns;
     g->narrower_hold_ns -= look->elapsed_ns;
     bool slow = per_ms < g->limit; /* a connection takes more than a millisecond */
-    if (slow && g->limit < g->max && g->wider_hold_ns <= 0) {
-        begin_trial(g, GATE_WIDER, g->limit * 2 < g->max ? g->limit * 2 : g->max, per_ms);
+    /* Those that a failed trial let in may still be at work: more than they must be let in now. */
+    uint32_t inside = look->inside > g->limit ? look->inside : g->limit;
+    if (slow && inside < g->max && g->wider_hold_ns <= 0) {
+        begin_trial(g, GATE_WIDER, inside, inside * 2 < g->max ? inside * 2 : g->max, per_ms);
     } else if (g->limit > g->min && g->narrower_hold_ns <= 0) {
-        begin_trial(g, GATE_NARROWER, g->limit / 2 > g->min ? g->limit / 2 : g->min, per_ms);
+        begin_trial(g, GATE_NARROWER, g->limit, g->limit / 2 > g->min ? g->limit / 2 : g->min, per_ms);
     }
 }
 
@@ -104,7 +113,7 @@ uint32_t gate_step(struct gate *g, const struct gate_look *look)
         if (g->trial_ns < trial_length_ns) {
             return g->limit;
         }
-        end_trial(g);
+        end_trial(g, look);
     }
     if (look->waiting == 0 && look->ready) {
         under_pressure(g, look);

@@ -19,6 +19,7 @@
 struct gate_look {
     int64_t elapsed_ns;
     uint32_t takes;   /* connections taken */
+    uint32_t inside;  /* workers that are in right now; more than the limit until some have finished */
     uint32_t waiting; /* workers that wait for one right now */
     bool ready;       /* a connection waits for a worker right now */
 };

@@ -72,7 +72,7 @@ static void let_go(struct listener *l, mono_ns now)
 static void turn_away(struct listener *l, int fd, const struct http_offence *offence)
 {
     traffic_count(l->proxy->traffic, l->proxy->config->workers, (unsigned)offence->status, false, false);
-    deliver_reply(fd, offence, false, 1, false);
+    deliver_last_reply(fd, offence, false);
     shutdown(fd, SHUT_WR);
     if (l->leaving_count == LEAVING_MAX) {
         let_go_oldest(l);

@@ -20,6 +20,7 @@ static void block_signals(sigset_t *waited_)
     sigaddset(waited_, SIGUSR1);
     MUST_0(pthread_sigmask(SIG_BLOCK, waited_, NULL));
     MUST(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+    MUST(signal(SIGXFSZ, SIG_IGN) != SIG_ERR); /* write(2) says EFBIG instead: that body gets 503 */
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a client has not taken yet of a response that is known to its end. A client that reads slowly parks
- * with its outbox; no worker waits for it. */
+ * What a client has not taken yet of its response. A client that reads slowly parks with its outbox; no
+ * worker waits for it. */
 #ifndef HOLDFAST_PROXY_OUTBOX_H
 #define HOLDFAST_PROXY_OUTBOX_H
 
@@ -17,7 +17,6 @@ struct outbox {
     mono_ns window_begun; /* the client must take so much within a window: see session.c */
     int64_t window_taken; /* outbox_taken() when it began */
     bool keep_alive;      /* the connection goes on when all is sent */
-    bool broken;          /* what is in it is not a whole response: reset the connection behind it */
 };
 
 enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };

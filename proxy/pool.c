@@ -153,6 +153,7 @@ static void *keeper_main(void *argument)
         struct gate_look look = {
             .elapsed_ns = now - looked,
             .takes = FLOW_TAKES(flow_now) - FLOW_TAKES(flow),
+            .inside = atomic_load_explicit(&p->inside, memory_order_relaxed),
             .waiting = FLOW_WAITERS(flow_now),
             .ready = FLOW_WAITERS(flow_now) == 0 && parking_is_ready(p->proxy->parking),
         };

@@ -86,7 +86,7 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
     log_refusal(client, offence, (struct slice){request->in, request->in_bytes});
     traffic_count(proxy->traffic, shard, (unsigned)offence->status, false, false);
     bool to_head = request->in_bytes >= 5 && memcmp(request->in, "HEAD ", 5) == 0;
-    deliver_reply(client->fd, offence, false, 1, to_head);
+    deliver_last_reply(client->fd, offence, to_head);
 }
 
 /* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, by what it has
@@ -126,6 +126,7 @@ void session_overdue(void *owner, struct client *client, enum parking_phase phas
             parking_requeue(proxy->parking, client, PARKING_WRITING, deadline);
             return;
         }
+        net_reset_on_close(client->fd); /* frees what the kernel still holds for it, and tells it */
     }
     if (phase != PARKING_READING || client->awaits_proxy_header) {
         hang_up(proxy->parking, client);
@@ -203,14 +204,15 @@ static void refuse_and_part(struct session_worker *w, struct client *client,
     part(w->exchange.proxy->parking, client);
 }
 
-/* Tells a client that waits for it to send its body (RFC 9110, 10.1.1). */
-static void send_continue(struct client *client)
+/* Tells a client that waits for it to send its body (RFC 9110, 10.1.1). False when it was told half of it:
+ * nothing may follow. One that can't be told at all sends its body after a while. */
+static bool send_continue(struct client *client)
 {
     struct slice text = SLICE("HTTP/1.1 100 Continue\r\n\r\n");
     struct iovec iov = {.iov_base = (char *)text.at, .iov_len = text.length};
-    int lost = net_send_all(client->fd, &iov, 1, MSG_DONTWAIT);
-    (void)lost; /* such a client sends its body after a while, or goes away */
+    int failure = net_send_all(client->fd, &iov, 1, MSG_DONTWAIT);
     client->request->wants_continue = false;
+    return failure == 0 || iov.iov_len == text.length;
 }
 
 /* Reads once. True when something came (*COUNT_ bytes), false when the connection is parked or closed. */
@@ -297,8 +299,9 @@ static bool read_request(struct session_worker *w, struct client *client)
         case REQUEST_MORE:
             break;
         }
-        if (client->request->wants_continue) {
-            send_continue(client);
+        if (client->request->wants_continue && !send_continue(client)) {
+            hang_up(proxy->parking, client);
+            return false;
         }
         if (!read_more(w, client, &count)) {
             return false;
@@ -385,6 +388,10 @@ static bool answer_request(struct session_worker *w, struct client *client)
     case EXCHANGE_CLOSE:
         finish(w, client);
         return false;
+    case EXCHANGE_ABORT:
+        net_reset_on_close(client->fd);
+        hang_up(w->exchange.proxy->parking, client);
+        return false;
     case EXCHANGE_LATER:
         return begin_outbox(w, client);
     case EXCHANGE_TUNNEL:
@@ -415,7 +422,7 @@ void session_serve(struct session_worker *w, struct client *client)
         return;
     }
     if (!equip(w, client)) {
-        deliver_reply(client->fd, &http_offence_no_memory, false, 1, false);
+        deliver_last_reply(client->fd, &http_offence_no_memory, false);
         hang_up(parking, client);
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "common/panic.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -118,9 +119,11 @@ struct watchdog *watchdog_start(uint32_t count)
     MUST_0(pthread_cond_init(&w->wake, &attributes));
     MUST_0(pthread_condattr_destroy(&attributes));
     MUST_0(pthread_mutex_init(&w->mutex, NULL));
-    if (pthread_create(&w->thread, NULL, watchdog_main, w) != 0) {
+    int failure = pthread_create(&w->thread, NULL, watchdog_main, w);
+    if (failure != 0) {
         free(w->watches);
         free(w);
+        errno = failure;
         return NULL;
     }
     return w;

@@ -125,7 +125,7 @@ MODES = {
     "byte-per-10ms": trickle,
     "errors-30%": some_errors,
 }
-CLOSING = {"refuse", "accept-and-close"}  # modes in which no request is read any more
+CLOSING = {"refuse", "accept-and-close", "stopping"}  # modes in which no further request is read
 
 
 class Origin:
@@ -135,6 +135,7 @@ class Origin:
         self.mode = "sound"
         self.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self.open = set()
+        self.idle = set()
         self.server = None
 
     def record(self, head, event):
@@ -146,7 +147,9 @@ class Origin:
         self.open.add(writer)
         try:
             while self.mode not in CLOSING:
+                self.idle.add(writer)
                 head = await messages.read_head(reader)
+                self.idle.discard(writer)
                 self.record(head, b"got")
                 body = await messages.read_body(reader, head)
                 self.record(head, b"ran")
@@ -155,14 +158,15 @@ class Origin:
             pass
         finally:
             self.open.discard(writer)
+            self.idle.discard(writer)
             writer.close()
 
     def switch(self, mode):
         self.mode = mode
-        if mode == "refuse":
+        if mode in ("refuse", "stopping"):
             self.server.close()
         if mode in CLOSING:
-            for writer in self.open:
+            for writer in list(self.idle if mode == "stopping" else self.open):
                 writer.close()
 
     async def obey(self, reader, writer):
@@ -173,7 +177,7 @@ class Origin:
 
     async def stop(self):
         """As a server does that is stopped in good order: nothing new, and what is in flight is finished."""
-        self.server.close()
+        self.switch("stopping")
         deadline = time.monotonic() + 1
         while self.open and time.monotonic() < deadline:
             await asyncio.sleep(0.01)

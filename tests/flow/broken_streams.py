@@ -49,6 +49,16 @@ def without_sizes(body):
     return data
 
 
+def read_good_part(client):
+    """Reads until all that came before the malformed end is there."""
+    data = 0
+    chunked = b"Transfer-Encoding" in client.up_to(b"\r\n\r\n")
+    while data < len(LONG):
+        size = int(client.up_to(b"\r\n"), 16) if chunked else len(LONG)
+        data += len(client.exactly(size))
+        client.exactly(2 if chunked else 0)
+
+
 def check(name, request, is_reset, data):
     if request == HTTP_1_0 and name != "length":
         assert is_reset, f"{name}: the end of the connection looks like the end of the body"
@@ -81,7 +91,7 @@ with Holdfast({"gcp": origin}, "--eject-after", "1000", config=config) as holdfa
             origin.script = malformed(end, begun)
             with connect(holdfast) as client:
                 client.send(request)
-                client.exactly(100_000)
+                read_good_part(client)
                 begun.set()
                 _, is_reset = client.to_the_end()
             check("malformed", request, is_reset, bytes(client.received))

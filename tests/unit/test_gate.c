@@ -26,6 +26,7 @@ static struct gate_look look_at(const struct world *w, double limit, double newl
     return (struct gate_look){
         .elapsed_ns = GATE_LOOK_MS * MS,
         .takes = (uint32_t)(per_ms * GATE_LOOK_MS + newly_in),
+        .inside = (uint32_t)limit,
         .waiting = waits ? 0 : (uint32_t)(limit - at_work) + 1,
         .ready = waits,
     };
@@ -139,6 +140,35 @@ START_TEST(it_rests_when_there_is_little_to_do)
 }
 END_TEST
 
+/* Requests that each take for ever come one by one, as fast as ONE_EVERY looks: nobody must wait long for a
+ * free worker. */
+START_TEST(slow_requests_that_come_one_by_one_find_a_worker)
+{
+    enum { ONE_EVERY = 30, REQUESTS = 200 };
+    struct gate g;
+    gate_init(&g, MIN, MAX);
+    uint32_t at_work = 0, inside = MIN, queued = 0, longest_wait = 0, wait = 0;
+    for (int look_number = 1; look_number < ONE_EVERY * (REQUESTS + 1); look_number++) {
+        queued += look_number % ONE_EVERY == 0;
+        uint32_t takes = inside - at_work < queued ? inside - at_work : queued;
+        at_work += takes;
+        queued -= takes;
+        wait = queued > 0 ? wait + 1 : 0;
+        longest_wait = wait > longest_wait ? wait : longest_wait;
+        struct gate_look look = {.elapsed_ns = GATE_LOOK_MS * MS,
+                                 .takes = takes,
+                                 .inside = inside,
+                                 .waiting = inside - at_work,
+                                 .ready = queued > 0 && inside == at_work};
+        gate_step(&g, &look);
+        /* Those at work stay inside whatever the limit says; idle ones beyond it leave. */
+        inside = g.limit > at_work ? g.limit : at_work;
+    }
+    ck_assert_uint_eq(queued, 0);
+    ck_assert_uint_le(longest_wait * GATE_LOOK_MS, 50);
+}
+END_TEST
+
 START_TEST(a_pool_smaller_than_the_least_is_its_own_limit)
 {
     struct gate g;
@@ -171,6 +201,7 @@ int main(void)
     tcase_add_test(tcase, it_closes_again_when_backends_are_fast_again);
     tcase_add_test(tcase, it_stays_open_while_backends_are_slow);
     tcase_add_test(tcase, it_rests_when_there_is_little_to_do);
+    tcase_add_test(tcase, slow_requests_that_come_one_by_one_find_a_worker);
     tcase_add_test(tcase, a_pool_smaller_than_the_least_is_its_own_limit);
     tcase_add_test(tcase, a_look_without_time_changes_nothing);
     suite_add_tcase(suite, tcase);

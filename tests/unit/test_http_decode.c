@@ -191,6 +191,7 @@ START_TEST(knows_its_fields)
         {"Forwarded", HTTP_FIELD_FORWARDED},
         {"Host", HTTP_FIELD_HOST},
         {"Keep-Alive", HTTP_FIELD_KEEP_ALIVE},
+        {"Max-Forwards", HTTP_FIELD_MAX_FORWARDS},
         {"Proxy-Connection", HTTP_FIELD_PROXY_CONNECTION},
         {"TE", HTTP_FIELD_TE},
         {"Traceparent", HTTP_FIELD_TRACEPARENT},

@@ -319,9 +319,9 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
     make_black_hole(&list[0]);
     struct upstream u = upstream_of(8, 2, list);
     mono_ns begun = clock_mono();
-    int fd = upstream_connect(&u, deadline_after_ms(begun, 400));
+    int fd = upstream_connect(&u, deadline_after_ms(begun, 1000));
     ck_assert_int_ne(fd, -1);
-    ck_assert_int_lt(clock_mono(), deadline_after_ms(begun, 400));
+    ck_assert_int_lt(clock_mono(), deadline_after_ms(begun, 1000));
     close(fd);
     /* From now on the other one is first: no wait at all. */
     ck_assert_int_eq(connected_index(&u, list, 2), 1);
@@ -332,7 +332,7 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
     ck_assert_int_eq(upstream_connect(&alone, deadline_after_ms(begun, 150)), -1);
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_ge(clock_mono() - begun, 150 * NS_PER_MS);
-    ck_assert_int_lt(clock_mono() - begun, 900 * NS_PER_MS);
+    ck_assert_int_lt(clock_mono() - begun, 5000 * NS_PER_MS);
     upstream_release(&alone);
     close(hole);
     close(listener);

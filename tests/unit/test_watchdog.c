@@ -59,7 +59,7 @@ START_TEST(cuts_at_the_deadline)
         ck_assert_int_eq(block(pair.ends[0]), 0);
         mono_ns now = clock_mono();
         ck_assert_int_ge(now, deadline);
-        ck_assert_int_lt(now, deadline_after_ms(deadline, WATCHDOG_TICK_MS + 500)); /* a busy machine */
+        ck_assert_int_lt(now, deadline_after_ms(deadline, WATCHDOG_TICK_MS + 5000)); /* a busy machine */
         ck_assert_int_eq(watch_disarm(watch), WATCH_CUT_DEADLINE);
         ck_assert_int_eq(send(pair.ends[0], "x", 1, MSG_NOSIGNAL), -1); /* both directions */
         pair_close(&pair);
