@@ -5,12 +5,13 @@
 
 #include "common/clock.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 2048 };
+enum { LINE_BYTES = 2048, ROOM_WAIT_MS = 100 };
 
 static _Atomic int configured_level = CONFIG_LOG_INFO;
 static _Atomic int configured_format = CONFIG_LOG_LOGFMT;
@@ -108,6 +109,20 @@ static void put_pair(struct line *line, const char *key, struct slice value, boo
     }
 }
 
+/* A full pipe that nobody reads must not stop a worker: after one wait the lines are lost (there is nowhere
+ * to say so) until there is room again. */
+static void write_line(const struct line *line)
+{
+    static _Atomic bool stuck;
+    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    int ready = poll(&room, 1, atomic_load_explicit(&stuck, memory_order_relaxed) ? 0 : ROOM_WAIT_MS);
+    atomic_store_explicit(&stuck, ready == 0, memory_order_relaxed);
+    if (ready == 1 && (room.revents & POLLOUT) != 0) {
+        ssize_t written = write(STDERR_FILENO, line->text, line->length);
+        (void)written;
+    }
+}
+
 void plog_pairs(enum config_log_level level, const char *message, const struct plog_pair *pairs)
 {
     static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -133,8 +148,7 @@ void plog_pairs(enum config_log_level level, const char *message, const struct p
         line.text[line.length++] = '}';
     }
     line.text[line.length++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line.text, line.length);
-    (void)written; /* there is nowhere left to report it */
+    write_line(&line);
 }
 
 void plog(enum config_log_level level, const char *format, ...)

@@ -97,6 +97,11 @@ static int listen_on(const union net_address *a, bool dual, int backlog, const c
     int v6only = dual ? 0 : 1;
     *why_ = "setsockopt";
     int failed = setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (failed == 0) {
+        /* Accepted sockets inherit it (tcp(7)): a small piece of a stream must not wait for the client's ACK.
+         */
+        failed = setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    }
     if (failed == 0 && a->base.sa_family == AF_INET6) {
         failed = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only, sizeof v6only);
     }
@@ -160,23 +165,40 @@ static int await_connect(int fd, mono_ns deadline)
     return failure;
 }
 
-int net_connect(const union net_address *a, mono_ns deadline)
+int net_connect_begin(const union net_address *a)
 {
     int fd = socket(a->base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1) {
         return -1;
     }
-    int on = 1;
-    int failure = 0;
-    if (connect(fd, &a->base, net_address_length(a)) == -1) {
-        failure = errno == EINPROGRESS ? await_connect(fd, deadline) : errno;
+    if (connect(fd, &a->base, net_address_length(a)) == -1 && errno != EINPROGRESS) {
+        int kept = errno;
+        close(fd);
+        errno = kept;
+        return -1;
     }
+    return fd;
+}
+
+int net_connect_end(int fd, mono_ns deadline)
+{
+    int on = 1;
+    int failure = await_connect(fd, deadline);
     if (failure == 0 &&
         (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == -1 || fcntl(fd, F_SETFL, 0) == -1)) {
         failure = errno;
     }
+    return failure;
+}
+
+int net_connect(const union net_address *a, mono_ns deadline)
+{
+    int fd = net_connect_begin(a);
+    int failure = fd == -1 ? errno : net_connect_end(fd, deadline);
     if (failure != 0) {
-        close(fd);
+        if (fd != -1) {
+            close(fd);
+        }
         errno = failure;
         return -1;
     }

@@ -59,6 +59,12 @@ must_check int net_listen(const struct config_address *address, int backlog, con
  * or -1 with errno set (ETIMEDOUT when the deadline passed). */
 must_check int net_connect(const union net_address *a, mono_ns deadline);
 
+/* The two halves of it, between which another thread may shut the socket down: begins the connect, and
+ * returns the socket (still non-blocking) or -1 with errno set; then waits for its end and makes the socket
+ * block. 0 or an errno value; FD stays the caller's. */
+must_check int net_connect_begin(const union net_address *a);
+must_check int net_connect_end(int fd, mono_ns deadline);
+
 /* Sends all bytes of the COUNT pieces at IOV, which are changed on the way. FLAGS are those of sendmsg(2);
  * MSG_NOSIGNAL is added. Returns 0, or an errno value, with IOV then standing at the first byte that was not
  * sent (EAGAIN with MSG_DONTWAIT means: the rest would have to wait). */

@@ -45,6 +45,13 @@ void spool_clear(struct spool *s)
     }
 }
 
+void spool_rest(struct spool *s)
+{
+    if (s->file != -1) {
+        drop_memory(s);
+    }
+}
+
 void spool_release(struct spool *s)
 {
     spool_clear(s);
@@ -160,6 +167,9 @@ char *spool_room(struct spool *s, uint64_t want_bytes, size_t *room_)
             return NULL;
         }
         used = s->file == -1 ? used : 0;
+    }
+    if (s->file != -1 && s->capacity == 0 && !grow(s, SPOOL_PIECE_BYTES, true)) {
+        return NULL;
     }
     size_t room = s->capacity - used;
     *room_ = room < want_bytes ? room : (size_t)want_bytes;

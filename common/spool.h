@@ -34,6 +34,9 @@ void spool_init(struct spool *s);
 /* Empties S for the next body. Memory is kept for it while the process is far from its budget. */
 void spool_clear(struct spool *s);
 
+/* Frees the memory that a body in a file does not need while nothing is added to it. */
+void spool_rest(struct spool *s);
+
 /* Frees all that S holds. */
 void spool_release(struct spool *s);
 

@@ -101,6 +101,16 @@ static enum attempt_end end_of_cut(struct attempt *a, enum watch_cut cut)
     UNREACHABLE();
 }
 
+/* For whom the worker waits. */
+static struct watch_subject subject_of(const struct attempt *a)
+{
+    return (struct watch_subject){.judged = true,
+                                  .client_slot = a->client->slot,
+                                  .backend = a->backend,
+                                  .may_leave = a->may_leave,
+                                  .since = clock_mono()};
+}
+
 /* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
  * ended before the first byte of a response and nobody cut it: on a reused one, that is not the backend's
  * fault. */
@@ -115,14 +125,9 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
         .early = a->request->head.version_minor > 0 ? pass_early : NULL,
         .owner = a,
     };
-    mono_ns now = clock_mono();
-    mono_ns deadline = deadline_after_ms(now, config->timeouts.response_ms);
+    struct watch_subject subject = subject_of(a);
+    mono_ns deadline = deadline_after_ms(subject.since, config->timeouts.response_ms);
     *untouched_ = false;
-    struct watch_subject subject = {.judged = true,
-                                    .client_slot = a->client->slot,
-                                    .backend = a->backend,
-                                    .may_leave = a->may_leave,
-                                    .since = now};
     watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
     a->sender = sender_of(a, fd, head, a->chunk_size);
     rules.sender = &a->sender;
@@ -156,25 +161,26 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
 /* Whether a failed connect says something about us, and nothing about the backend. */
 static bool is_starvation(int failure)
 {
-    return failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == ENOBUFS ||
-           failure == EADDRNOTAVAIL;
+    return failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == ENOBUFS;
 }
 
 /* A new connection to the backend, or -1 with errno set. Out of descriptors, the idle ones of all backends
  * are given up first. */
-static int connect_to(const struct attempt *a)
+static int connect_to(const struct attempt *a, enum watch_cut *cut_)
 {
     struct proxy *proxy = a->proxy;
-    mono_ns now = clock_mono();
+    struct watch_subject subject = subject_of(a);
+    struct upstream_guard guard = {.watch = a->watch, .subject = &subject};
     mono_ns deadline =
-        deadline_earlier(deadline_after_ms(now, proxy->config->timeouts.connect_ms), a->deadline);
-    int fd = upstream_connect(&proxy->upstreams[a->backend], deadline);
+        deadline_earlier(deadline_after_ms(subject.since, proxy->config->timeouts.connect_ms), a->deadline);
+    int fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
     if (fd == -1 && is_starvation(errno)) {
         for (size_t i = 0; i < proxy->config->backend_count; i++) {
             upstream_trim(&proxy->upstreams[i], DEADLINE_NO);
         }
-        fd = upstream_connect(&proxy->upstreams[a->backend], deadline);
+        fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
     }
+    *cut_ = guard.cut;
     return fd;
 }
 
@@ -190,7 +196,11 @@ enum attempt_end attempt_run(struct attempt *a)
         }
         response_clear(a->response);
     }
-    fd = connect_to(a);
+    enum watch_cut cut = WATCH_NOT_CUT;
+    fd = connect_to(a, &cut);
+    if (fd == -1 && cut != WATCH_NOT_CUT) {
+        return end_of_cut(a, cut);
+    }
     if (fd == -1 && is_starvation(errno)) {
         a->starved = true;
         return ATTEMPT_CANCELLED;

@@ -168,11 +168,33 @@ static bool send_piece(struct delivery *d, struct slice head, struct slice piece
     return send_to_client(d, iov, count);
 }
 
-/* The next piece of a stream from the backend, within its deadline. False when the backend broke it:
- * d->broke. */
+/* Sends from the outbox what the client takes, until the backend has something to say. False when the client
+ * is gone. */
+static bool send_while_waiting(struct delivery *d)
+{
+    while (d->outbox != NULL) {
+        struct pollfd wait[2] = {{.fd = d->response->fd, .events = POLLIN},
+                                 {.fd = d->client_fd, .events = POLLOUT}};
+        int ready = poll(wait, 2, -1); /* the watch on the backend's connection bounds it */
+        if (ready > 0 && wait[1].revents != 0 && !flush_outbox(d)) {
+            return false;
+        }
+        if (ready > 0 && wait[0].revents != 0) {
+            return true;
+        }
+    }
+    return true;
+}
+
+/* The next piece of a stream from the backend, within its deadline. False when the client is gone, or when
+ * the backend broke it: d->broke. */
 static bool read_piece(struct delivery *d, struct slice *piece_)
 {
-    watch_arm(d->watch, d->response->fd, deadline_after_ms(clock_mono(), d->read_ms));
+    watch_arm_for(d->watch, d->response->fd, deadline_after_ms(clock_mono(), d->read_ms), &d->subject);
+    if (!send_while_waiting(d)) {
+        watch_disarm(d->watch);
+        return false;
+    }
     enum response_end end = response_next_piece(d->response, piece_);
     enum watch_cut cut = watch_disarm(d->watch);
     if (cut != WATCH_NOT_CUT) {
@@ -185,7 +207,7 @@ static bool read_piece(struct delivery *d, struct slice *piece_)
         d->broke = ATTEMPT_TIMEOUT;
         return false;
     case WATCH_CUT_CLIENT:
-    case WATCH_CUT_BACKEND: /* a stream has begun: it is not judged */
+    case WATCH_CUT_BACKEND: /* its subject may not leave */
     case WATCH_CUT_STOP:
         d->broke = ATTEMPT_CANCELLED;
         return false;

@@ -12,17 +12,18 @@
 struct delivery {
     struct response *response; /* held whole, or its head and the first bytes of its body */
     int client_fd;
-    unsigned client_minor;  /* the client speaks HTTP/1.0 or 1.1 */
-    bool keep_alive;        /* the client and we would like to go on */
-    bool to_head;           /* the request was HEAD */
-    bool takes_trailers;    /* the client said TE: trailers */
-    struct watch *watch;    /* the calling worker's */
-    uint32_t read_ms;       /* longest wait for a piece from the backend */
-    uint32_t write_ms;      /* longest wait for the client to take a piece */
-    uint64_t outbox_bytes;  /* how much may wait in the outbox before the worker waits for the client */
-    struct writer out;      /* empty, room for the head */
-    enum attempt_end broke; /* how the backend broke the stream; ATTEMPT_ANSWERED when it did not */
-    struct outbox *outbox;  /* NULL; set when the client did not take all at once: now the caller's */
+    unsigned client_minor;        /* the client speaks HTTP/1.0 or 1.1 */
+    bool keep_alive;              /* the client and we would like to go on */
+    bool to_head;                 /* the request was HEAD */
+    bool takes_trailers;          /* the client said TE: trailers */
+    struct watch *watch;          /* the calling worker's */
+    struct watch_subject subject; /* a stream ends when its client has reset the connection */
+    uint32_t read_ms;             /* longest wait for a piece from the backend */
+    uint32_t write_ms;            /* longest wait for the client to take a piece */
+    uint64_t outbox_bytes;        /* how much may wait in the outbox before the worker waits for the client */
+    struct writer out;            /* empty, room for the head */
+    enum attempt_end broke;       /* how the backend broke the stream; ATTEMPT_ANSWERED when it did not */
+    struct outbox *outbox;        /* NULL; set when the client did not take all at once: now the caller's */
 };
 
 enum delivered {

@@ -348,6 +348,7 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .to_head = slice_equal(t->request->head.method, SLICE("HEAD")),
         .takes_trailers = t->attempt.takes_trailers,
         .watch = x->watch,
+        .subject = {.judged = true, .client_slot = t->client->slot, .backend = backend},
         .read_ms = config->timeouts.response_ms,
         .write_ms = config->timeouts.client_write_ms,
         .outbox_bytes = config->limits.body_bytes,

@@ -43,15 +43,15 @@ static ssize_t send_some(const struct outbox *o, int fd)
     if (o->spool.file == -1) {
         return send(fd, o->spool.memory + o->sent_bytes, left, MSG_NOSIGNAL | MSG_DONTWAIT);
     }
-    /* sendfile(2) has no flag not to wait, so a piece goes through memory, which a spool with a file uses for
-     * nothing else once it is complete. */
-    size_t piece = left < o->spool.capacity ? left : o->spool.capacity;
-    ssize_t got = pread(o->spool.file, o->spool.memory, piece, (off_t)o->sent_bytes);
+    /* sendfile(2) has no flag not to wait, so a piece goes through memory. */
+    char piece[64 << 10];
+    ssize_t got =
+        pread(o->spool.file, piece, left < sizeof piece ? left : sizeof piece, (off_t)o->sent_bytes);
     if (got <= 0) {
         errno = got == 0 ? EIO : errno;
         return -1;
     }
-    return send(fd, o->spool.memory, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return send(fd, piece, (size_t)got, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 enum outbox_progress outbox_flush(struct outbox *o, int fd)

@@ -33,6 +33,7 @@ struct client {
     bool drained;         /* the last read emptied the socket: more bytes will make an event */
     bool ended;           /* the event said that the peer has ended its side: read until that is seen */
     mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
+    bool yielded;         /* let others go first, with requests of its own still in REQUEST */
     bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
     bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
     union net_address peer;   /* where the connection comes from, or what the PROXY protocol says */

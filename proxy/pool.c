@@ -68,8 +68,7 @@ static void pass_gate(struct pool *p, bool inside)
 
 static void wake_keeper(struct pool *p)
 {
-    if (atomic_load_explicit(&p->keeper_sleeps, memory_order_relaxed) &&
-        atomic_exchange(&p->keeper_sleeps, false)) {
+    if (atomic_load(&p->keeper_sleeps) && atomic_exchange(&p->keeper_sleeps, false)) {
         MUST(sem_post(&p->keeper_wake) == 0);
     }
 }
@@ -78,7 +77,9 @@ static struct client *take(struct pool *p)
 {
     atomic_fetch_add_explicit(&p->flow, FLOW_WAITING, memory_order_relaxed);
     struct client *client = parking_take(p->proxy->parking);
-    uint64_t flow = atomic_fetch_add_explicit(&p->flow, FLOW_TAKEN - FLOW_WAITING, memory_order_relaxed);
+    /* Ordered before the look at keeper_sleeps, as the keeper orders its note that it sleeps before its look
+     * at FLOW. */
+    uint64_t flow = atomic_fetch_add(&p->flow, FLOW_TAKEN - FLOW_WAITING);
     if (FLOW_WAITERS(flow) == 1) {
         wake_keeper(p);
     }

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-enum { LINGER_MS = 2000, LINGER_READS = 1024 };
+enum { LINGER_MS = 2000, LINGER_READS = 1024, TURN_REQUESTS = 16, REFUSALS_LOGGED = 1000, SHOWN_BYTES = 200 };
 
 static void drop_request(struct client *client)
 {
@@ -63,12 +63,28 @@ static void part(struct parking *parking, struct client *client)
     linger(parking, client, client->linger_until);
 }
 
+/* A flood of bad requests must not become a flood of lines: REFUSALS_LOGGED in a second, of all threads
+ * together. */
+static bool may_log_refusal(mono_ns now)
+{
+    static _Atomic int64_t second;
+    static _Atomic uint32_t logged;
+    int64_t this_second = now / NS_PER_S;
+    if (atomic_exchange_explicit(&second, this_second, memory_order_relaxed) != this_second) {
+        atomic_store_explicit(&logged, 0, memory_order_relaxed);
+    }
+    return atomic_fetch_add_explicit(&logged, 1, memory_order_relaxed) < REFUSALS_LOGGED;
+}
+
 static void log_refusal(const struct client *client, const struct http_offence *offence, struct slice bytes)
 {
+    if (!may_log_refusal(clock_mono())) {
+        return;
+    }
     char ip[NET_TEXT_BYTES];
     net_format(&client->peer, ip);
-    if (bytes.length > 200) {
-        bytes.length = 200;
+    if (bytes.length > SHOWN_BYTES) {
+        bytes.length = SHOWN_BYTES;
     }
     const struct plog_pair pairs[] = {
         {"client", slice_of(ip)},
@@ -119,13 +135,15 @@ void session_overdue(void *owner, struct client *client, enum parking_phase phas
         parking_requeue(proxy->parking, client, PARKING_IDLE, deadline);
         return;
     }
-    if (phase == PARKING_WRITING) {
+    if (phase == PARKING_WRITING && client->outbox != NULL) {
         mono_ns now = clock_mono();
         mono_ns deadline = writing_deadline(proxy, client, now);
         if (deadline > now) {
             parking_requeue(proxy->parking, client, PARKING_WRITING, deadline);
             return;
         }
+    }
+    if (phase == PARKING_WRITING) {
         net_reset_on_close(client->fd); /* frees what the kernel still holds for it, and tells it */
     }
     if (phase != PARKING_READING || client->awaits_proxy_header) {
@@ -168,6 +186,7 @@ static bool park(struct session_worker *w, struct client *client)
     struct proxy *proxy = w->exchange.proxy;
     struct request *request = client->request;
     if (!request_is_untouched(request)) {
+        spool_rest(&request->spool);
         return parking_park(proxy->parking, client, PARKING_READING, reading_deadline(proxy, request));
     }
     /* Between two requests: the connection needs no request object, the next connection may. */
@@ -336,6 +355,7 @@ static bool empty_outbox(struct session_worker *w, struct client *client)
     enum outbox_progress progress = outbox_flush(outbox, client->fd);
     while (progress == OUTBOX_MORE) {
         mono_ns deadline = writing_deadline(proxy, client, clock_mono());
+        spool_rest(&outbox->spool);
         if (parking_park(proxy->parking, client, PARKING_WRITING, deadline)) {
             return false;
         }
@@ -360,6 +380,8 @@ static bool begin_outbox(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
     request_next(client->request);
+    client->outbox->window_begun = clock_mono();
+    client->outbox->window_taken = outbox_taken(client->outbox, client->fd);
     if (!parking_want_writable(parking, client, true)) {
         hang_up(parking, client);
         return false;
@@ -411,12 +433,41 @@ static bool equip(struct session_worker *w, struct client *client)
     return client->request != NULL;
 }
 
+/* A client that pipelines without end does not keep the worker: it goes to the end of the line. Its next
+ * requests are in its buffer already, so that the event that brings it back is that its socket can be written
+ * to. False when it need not or can't let others go first. */
+static bool yield(struct session_worker *w, struct client *client)
+{
+    struct parking *parking = w->exchange.proxy->parking;
+    if (client->request->in_bytes == 0 || !parking_want_writable(parking, client, true)) {
+        return false;
+    }
+    client->yielded = true;
+    mono_ns deadline = deadline_after_ms(clock_mono(), w->exchange.proxy->config->timeouts.client_write_ms);
+    if (parking_park(parking, client, PARKING_WRITING, deadline)) {
+        return true;
+    }
+    client->yielded = false; /* a worker was free to look: nobody waits */
+    if (!parking_want_writable(parking, client, false)) {
+        hang_up(parking, client);
+        return true;
+    }
+    return false;
+}
+
 void session_serve(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
     if (client->linger_until != 0) {
         linger(parking, client, client->linger_until);
         return;
+    }
+    if (client->yielded) {
+        client->yielded = false;
+        if (!parking_want_writable(parking, client, false)) {
+            hang_up(parking, client);
+            return;
+        }
     }
     if (client->outbox != NULL && !empty_outbox(w, client)) {
         return;
@@ -426,6 +477,9 @@ void session_serve(struct session_worker *w, struct client *client)
         hang_up(parking, client);
         return;
     }
-    while (read_request(w, client) && answer_request(w, client)) {
+    for (int answered = 0; read_request(w, client) && answer_request(w, client); answered++) {
+        if (answered >= TURN_REQUESTS && yield(w, client)) {
+            return;
+        }
     }
 }

@@ -52,7 +52,29 @@ int upstream_take_idle(struct upstream *u)
     }
 }
 
-int upstream_connect(struct upstream *u, mono_ns deadline)
+/* One connect, which the watchdog may end. The socket, or -1 with errno set. */
+static int connect_guarded(const union net_address *a, mono_ns deadline, struct upstream_guard *guard)
+{
+    if (guard == NULL) {
+        return net_connect(a, deadline);
+    }
+    guard->cut = WATCH_NOT_CUT;
+    int fd = net_connect_begin(a);
+    if (fd == -1) {
+        return -1;
+    }
+    watch_arm_for(guard->watch, fd, DEADLINE_NO, guard->subject);
+    int failure = net_connect_end(fd, deadline);
+    guard->cut = watch_disarm(guard->watch);
+    if (failure != 0 || guard->cut != WATCH_NOT_CUT) {
+        close(fd);
+        errno = failure != 0 ? failure : ECONNABORTED;
+        return -1;
+    }
+    return fd;
+}
+
+int upstream_connect(struct upstream *u, mono_ns deadline, struct upstream_guard *guard)
 {
     uint32_t first = atomic_load_explicit(&u->preferred, memory_order_relaxed);
     for (uint32_t i = 0; i < u->addresses.count; i++) {
@@ -60,11 +82,11 @@ int upstream_connect(struct upstream *u, mono_ns deadline)
         mono_ns now = clock_mono();
         mono_ns share =
             (deadline - now) / (u->addresses.count - i); /* a silent address leaves time for the next */
-        int fd = net_connect(&u->addresses.list[index], now + share);
-        if (fd != -1) {
-            if (i > 0) {
-                atomic_store_explicit(&u->preferred, index, memory_order_relaxed);
-            }
+        int fd = connect_guarded(&u->addresses.list[index], now + share, guard);
+        if (fd != -1 && i > 0) {
+            atomic_store_explicit(&u->preferred, index, memory_order_relaxed);
+        }
+        if (fd != -1 || (guard != NULL && guard->cut != WATCH_NOT_CUT)) {
             return fd;
         }
     }

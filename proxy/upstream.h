@@ -13,6 +13,7 @@
 #include "common/compiler.h"
 #include "common/lock.h"
 #include "common/net.h"
+#include "proxy/watchdog.h"
 
 #include <stdint.h>
 
@@ -42,9 +43,17 @@ void upstream_release(struct upstream *u);
  * meanwhile (an end of file, bytes that nobody asked for) are closed on the way. Any thread, no lock held. */
 int upstream_take_idle(struct upstream *u);
 
+/* Lets the watchdog end a connect. */
+struct upstream_guard {
+    struct watch *watch;
+    const struct watch_subject *subject;
+    enum watch_cut cut; /* why the last connect was ended; WATCH_NOT_CUT when it was not */
+};
+
 /* Opens a new connection, trying the backend's addresses in turn from the one that worked last, each until
- * DEADLINE at the most. Returns a blocking socket, or -1 with errno of the last failure. */
-must_check int upstream_connect(struct upstream *u, mono_ns deadline);
+ * DEADLINE at the most. Returns a blocking socket, or -1 with errno of the last failure. GUARD may be NULL;
+ * when it says that a connect was cut, no other address was tried. */
+must_check int upstream_connect(struct upstream *u, mono_ns deadline, struct upstream_guard *guard);
 
 /* Gives FD back: it is at rest between two exchanges. Closes it when the pool is full. */
 void upstream_give_back(struct upstream *u, int fd, mono_ns now);

@@ -251,7 +251,8 @@ class Holdfast(Proxy):
             ended = self.child.popen.wait(15)
         except subprocess.TimeoutExpired:
             ended = "not within 15 s"
-        said = self.child.error_text()
+        self.child.stderr.seek(0)
+        said = self.child.stderr.read().decode(errors="replace")
         self.child.stop()
         if ended != 0 or "Sanitizer" in said or "runtime error" in said:
             return f"{self.name} ended with {ended}: {said}"

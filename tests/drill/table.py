@@ -114,7 +114,7 @@ class Row:
             "p50": f"{self.ms[0.5]:.1f}", "p99": f"{self.ms[0.99]:.1f}", "p99.9": f"{self.ms[0.999]:.1f}",
             "max": f"{self.ms[1]:.0f}",
             "out after": "-" if self.out_after_ms is None else f"{self.out_after_ms:.0f}",
-            "then got": "-" if self.out_after_ms is None else str(self.then_got),
+            "then got": "-" if self.out_after_ms is None and not self.then_got else str(self.then_got),
             "runs": f"{self.runs:.3f}", "most": str(self.most), "twice": str(self.twice),
         }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""10 MiB bodies arrive with equal SHA-256, both ways, in every framing: Content-Length, chunked, until the end of the connection; from
-HTTP/1.0 and HTTP/1.1, on either side; also when it is the second backend that gets them."""
+"""10 MiB bodies arrive with equal SHA-256, both ways, in every framing: Content-Length, chunked, until the end of the
+connection; from HTTP/1.0 and HTTP/1.1, on either side; also when it is the second backend that gets them."""
 import hashlib
 import random
 import threading

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A response that breaks when its beginning has already gone to the client can't be repaired, but never looks whole (RFC 9112, 8):
-a length falls short, the last chunk is missing, and what only the end of the connection would end, ends in a reset."""
+"""A response that breaks when its beginning has already gone to the client can't be repaired, but never looks whole (RFC 9112,
+8): a length falls short, the last chunk is missing, and what only the end of the connection would end, ends in a reset."""
 import threading
 
 from harness import Holdfast, equal, head

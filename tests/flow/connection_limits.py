@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A connection too many is told so and closed: 429 when its address has its share, 503 when all are taken. It sees the answer and
-no reset, also when it has sent its request meanwhile; those that are there go on, and a place that becomes free is given away."""
+"""A connection too many is told so and closed: 429 when its address has its share, 503 when all are taken. It sees the answer
+and no reset, also when it has sent its request meanwhile; those that are there go on, and a place that becomes free is given
+away."""
 import socket
 
 from harness import WAIT_SECONDS, Holdfast, Origin, equal, head, until

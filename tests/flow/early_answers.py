@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A backend may answer before it has the whole body (RFC 9112, 9.5), and even stop reading it: the answer comes to the client at once.
-One that answers while it reads, a long answer to a long body, makes nobody wait for ever."""
+"""A backend may answer before it has the whole body (RFC 9112, 9.5), and even stop reading it: the answer comes to the client
+at once. One that answers while it reads, a long answer to a long body, makes nobody wait for ever."""
 import hashlib
 import random
 import time

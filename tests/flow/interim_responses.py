@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""1xx responses (RFC 9110, 15.2): 103 goes on to HTTP/1.1 clients at once, all others are swallowed, and none is ever taken for the
-final one. 100 is holdfast's own: said once, when it wants the body, and never to who did not ask or can't understand."""
+"""1xx responses (RFC 9110, 15.2): 103 goes on to HTTP/1.1 clients at once, all others are swallowed, and none is ever taken for
+the final one. 100 is holdfast's own: said once, when it wants the body, and never to who did not ask or can't understand."""
 import threading
 
 from harness import Holdfast, equal, head, until

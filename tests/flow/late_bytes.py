@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A client that is refused while it still sends sees the answer whole and then the end, and no reset: holdfast drains what it sends for
-a while. One that never ends is cut."""
+"""A client that is refused while it still sends sees the answer whole and then the end, and no reset: holdfast drains what it
+sends for a while. One that never ends is cut."""
 import time
 
 from harness import Holdfast, Origin, equal, head

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """A backend is held to the same strictness as a client: of a malformed, ambiguous or broken response no byte is forwarded; the
-client gets the other backend's 200, and the failure is counted for what it was. What comes behind a good response is nobody's."""
+client gets the other backend's 200, and the failure is counted for what it was. What comes behind a good response is
+nobody's."""
 import threading
 
 from harness import Holdfast, equal, head, until

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The PROXY protocol, versions 1 and 2, in front of the first request gives the client's address for everything: the fields that
-backends see, trusted_proxies and connections_per_client. What is no such header is closed without a word."""
+"""The PROXY protocol, versions 1 and 2, in front of the first request gives the client's address for everything: the fields
+that backends see, trusted_proxies and connections_per_client. What is no such header is closed without a word."""
 import socket
 import struct
 
@@ -88,7 +88,8 @@ def as_forwarded(ip):
 
 def good_headers(holdfast):
     for header, ip in HEADERS:
-        for pieces in ([header + head("GET", "/") * 2], [header, head("GET", "/") * 2], [bytes([byte]) for byte in header + head("GET", "/") * 2]):
+        requests = head("GET", "/") * 2
+        for pieces in ([header + requests], [header, requests], [bytes([byte]) for byte in header + requests]):
             before = len(origin.got)
             with connect(holdfast) as client:
                 for piece in pieces:
@@ -99,10 +100,11 @@ def good_headers(holdfast):
                 equal(f"client behind {header!r}", named(message), (ip, as_forwarded(ip)))
             equal("requests", len(origin.got), before + 2)
     # A trusted proxy is one that the header names.
-    with connect(holdfast) as client:
-        client.send(v1(b"TCP4 192.0.2.1 10.0.0.1 1234 80") + head("GET", "/", "X-Forwarded-For: 198.51.100.1"))
-        equal("status", client.response().status, 200)
-        equal("X-Forwarded-For", origin.got[-1].field("x-forwarded-for"), "198.51.100.1, 192.0.2.1")
+    for source, wanted in [(b"192.0.2.1", "198.51.100.1, 192.0.2.1"), (b"192.0.2.2", "192.0.2.2")]:
+        with connect(holdfast) as client:
+            client.send(v1(b"TCP4 " + source + b" 10.0.0.1 1234 80") + head("GET", "/", "X-Forwarded-For: 198.51.100.1"))
+            equal("status", client.response().status, 200)
+            equal("X-Forwarded-For", origin.got[-1].field("x-forwarded-for"), wanted)
 
 
 def bad_headers(holdfast):

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A response is framed anew by what is known of it (RFC 9112, 6): Content-Length when it is held whole, chunked when it streams,
-until the connection closes for an HTTP/1.0 client; and what never has a body has none, whatever it claims. To the byte."""
+"""A response is framed anew by what is known of it (RFC 9112, 6): Content-Length when it is held whole, chunked when it
+streams, until the connection closes for an HTTP/1.0 client; and what never has a body has none, whatever it claims. To the
+byte."""
 import random
 
 from harness import Holdfast, equal

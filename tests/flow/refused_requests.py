@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What is no request, or could be two, is refused: a JSON answer says why, the connection ends without a reset, the log shows the
-bytes escaped, and no backend hears of it. Each is sent alone on a connection, and once more behind a good request."""
+"""What is no request, or could be two, is refused: a JSON answer says why, the connection ends without a reset, the log shows
+the bytes escaped, and no backend hears of it. Each is sent alone on a connection, and once more behind a good request."""
 import re
 
 from harness import Holdfast, equal, head

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 
-from harness import WAIT_SECONDS, Holdfast, Origin, answer, equal, head
+from harness import WAIT_SECONDS, Holdfast, Origin, answer, equal, head, until
 from raw import Raw
 
 WRITE_MS = 1000
@@ -58,13 +58,12 @@ def honest(holdfast, target):
 
 
 def trickle(holdfast, target):
-    begun = time.monotonic()
+    """Cut by a reset, which a client whose window is closed need not see: so it is looked for at the other end."""
     with ask(holdfast, target, TRICKLE_BYTES) as client:
-        while time.monotonic() < begun + 5 * WRITE_MS / 1000:
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2 * WRITE_MS / 1000:
             client.exactly(TRICKLE_BYTES)
-        client.sock.piece = 1 << 18  # what has come is read at once now, and it is not all
-        got, _ = client.to_the_end()
-        assert len(got) < len(BODY), f"{target} was not cut"
+        until(lambda: holdfast.stats()["connections"]["active"] == 0, f"the one that trickles {target} is cut")
 
 
 faults = []
@@ -79,11 +78,11 @@ def run(what, *arguments):
 
 limits = {"body_bytes_per_second": RATE}
 with Holdfast({"gcp": Origin(serve)}, config={"timeouts": {"client_write_ms": WRITE_MS}, "limits": limits}) as holdfast:
-    cases = [(what, holdfast, target) for what in (honest, trickle) for target in ("/length", "/chunked")]
-    threads = [threading.Thread(target=run, args=case) for case in cases]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    for what in (honest, trickle):
+        threads = [threading.Thread(target=run, args=(what, holdfast, target)) for target in ("/length", "/chunked")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     equal("faults", faults, [])
     equal("failures", holdfast.backend("gcp")["failures"], 0)

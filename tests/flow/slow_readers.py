@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Clients that stop reading: a response whose end is near waits for them outside the two workers, an endless stream holds one of them
-at most until client_write_ms; others are served at once all the while. Whoever reads on in time gets every byte, and the answers
-to what was pipelined; whoever does not is cut."""
+"""Clients that stop reading: a response whose end is near waits for them outside the two workers, an endless stream holds one
+of them at most until client_write_ms; others are served at once all the while. Whoever reads on in time gets every byte, and
+the answers to what was pipelined; whoever does not is cut."""
 import random
 import socket
 import threading

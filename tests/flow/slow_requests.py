@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A request has its time as a whole, however it trickles: 408 when the head is late, 408 when the body is late, more time for a body
-only as it keeps up its rate. Whoever has begun nothing is closed without a word. None of them holds the only worker."""
+"""A request has its time as a whole, however it trickles: 408 when the head is late, 408 when the body is late, more time for a
+body only as it keeps up its rate. Whoever has begun nothing is closed without a word. None of them holds the only worker."""
 import socket
 import threading
 import time

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Request smuggling (RFC 9112, 11.2): whatever is hidden in or behind a body, no backend ever sees it as a request. An ambiguous
-message is refused and its connection ended, so that what follows is nobody's request; an unambiguous one arrives as what it is."""
+"""Request smuggling (RFC 9112, 11.2): whatever is hidden in or behind a body, no backend ever sees it as a request. An
+ambiguous message is refused and its connection ended, so that what follows is nobody's request; an unambiguous one arrives as
+what it is."""
 from harness import Holdfast, equal, head
 from raw import RawOrigin, ask, connect, refusal, respond
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""What stands in the request line (RFC 9112, 3): absolute-form becomes origin-form, with Host from the target; OPTIONS * stays what it
-is; targets, queries and methods arrive to the byte; empty lines before a request are passed over."""
+"""What stands in the request line (RFC 9112, 3): absolute-form becomes origin-form, with Host from the target; OPTIONS * stays
+what it is; targets, queries and methods arrive to the byte; empty lines before a request are passed over."""
 from harness import Holdfast, equal
 from raw import RawOrigin, connect, respond
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Trailers (RFC 9110, 6.5) are passed on in both directions, to the byte, when the client said TE: trailers, with short and long
-bodies and on every attempt; otherwise they are dropped and the body is framed as if they had never been."""
+"""Trailers (RFC 9110, 6.5) are passed on in both directions, to the byte, when the client said TE: trailers, with short and
+long bodies and on every attempt; otherwise they are dropped and the body is framed as if they had never been."""
 import random
 
 from harness import Holdfast, equal, head

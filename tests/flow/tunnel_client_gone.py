@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A client asks for an upgrade and is gone when the backend agrees: nothing of that answer is left over for the next request, the
-backend is not to blame, and its connection is closed."""
+"""A client asks for an upgrade and is gone when the backend agrees: nothing of that answer is left over for the next request,
+the backend is not to blame, and its connection is closed."""
 import socket
 import struct
 import threading

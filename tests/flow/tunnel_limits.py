@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Tunnels have a bound of their own and no share of the workers: with many open, a single worker serves plain requests at once; one
-too many is refused with 503, and fits when another ends; one on which nothing moves is ended, one that is used is not; and at
-SIGTERM those that are left are ended with drain_ms."""
+"""Tunnels have a bound of their own and no share of the workers: with many open, a single worker serves plain requests at once;
+one too many is refused with 503, and fits when another ends; one on which nothing moves is ended, one that is used is not; and
+at SIGTERM those that are left are ended with drain_ms."""
 import time
 
 from harness import Holdfast, equal, head, until

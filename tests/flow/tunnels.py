@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""An upgraded connection (RFC 9110, 7.8) is a tunnel: every byte behind the two heads arrives, in both directions, whoever speaks
-first; the end of one direction is passed on and the other goes on; a reset ends both; who does not read holds up nobody else."""
+"""An upgraded connection (RFC 9110, 7.8) is a tunnel: every byte behind the two heads arrives, in both directions, whoever
+speaks first; the end of one direction is passed on and the other goes on; a reset ends both; who does not read holds up nobody
+else."""
 import hashlib
 import random
 import socket

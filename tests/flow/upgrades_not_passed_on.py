@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""An offer to upgrade that must not reach the backend becomes a plain request: h2c (RFC 9113 gave it up; what it tunnels would pass
-unseen), an HTTP/1.0 client's, and one that Connection does not name (RFC 9110, 7.8). A backend that switches to what it was not
-offered has made an error."""
+"""An offer to upgrade that must not reach the backend becomes a plain request: h2c (RFC 9113 gave it up; what it tunnels would
+pass unseen), an HTTP/1.0 client's, and one that Connection does not name (RFC 9110, 7.8). A backend that switches to what it
+was not offered has made an error."""
 from harness import Holdfast, equal
 from raw import RawOrigin, connect, refusal, respond
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""A real WebSocket client talks through holdfast to a real server: hundreds of messages both ways, a large one, pings, and the close
-handshake from either side; with one worker, and more connections than workers."""
+"""A real WebSocket client talks through holdfast to a real server: hundreds of messages both ways, a large one, pings, and the
+close handshake from either side; with one worker, and more connections than workers."""
 import asyncio
 import sys
 

@@ -50,7 +50,7 @@ static mono_ns in_ms(int64_t ms)
 /* Connects U to LISTENER; the other end is *PEER_. */
 static int connect_pair(struct upstream *u, int listener, int *peer_)
 {
-    int fd = upstream_connect(u, in_ms(5000));
+    int fd = upstream_connect(u, in_ms(5000), NULL);
     ck_assert_int_ne(fd, -1);
     *peer_ = accept(listener, NULL, NULL);
     ck_assert_int_ne(*peer_, -1);
@@ -244,7 +244,7 @@ START_TEST(refused_everywhere)
     int first_free = dup(deaf[0]);
     close(first_free);
     errno = 0;
-    ck_assert_int_eq(upstream_connect(&u, in_ms(5000)), -1);
+    ck_assert_int_eq(upstream_connect(&u, in_ms(5000), NULL), -1);
     ck_assert_int_eq(errno, ECONNREFUSED);
     int free_now = dup(deaf[0]);
     ck_assert_int_eq(free_now, first_free);
@@ -261,7 +261,7 @@ static int connected_index(struct upstream *u, const union net_address list[], u
 {
     union net_address peer;
     socklen_t size = sizeof peer;
-    int fd = upstream_connect(u, in_ms(5000));
+    int fd = upstream_connect(u, in_ms(5000), NULL);
     if (fd == -1) {
         return -1;
     }
@@ -319,7 +319,7 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
     make_black_hole(&list[0]);
     struct upstream u = upstream_of(8, 2, list);
     mono_ns begun = clock_mono();
-    int fd = upstream_connect(&u, deadline_after_ms(begun, 1000));
+    int fd = upstream_connect(&u, deadline_after_ms(begun, 1000), NULL);
     ck_assert_int_ne(fd, -1);
     ck_assert_int_lt(clock_mono(), deadline_after_ms(begun, 1000));
     close(fd);
@@ -329,7 +329,7 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
 
     struct upstream alone = upstream_of(8, 1, list);
     begun = clock_mono();
-    ck_assert_int_eq(upstream_connect(&alone, deadline_after_ms(begun, 150)), -1);
+    ck_assert_int_eq(upstream_connect(&alone, deadline_after_ms(begun, 150), NULL), -1);
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_ge(clock_mono() - begun, 150 * NS_PER_MS);
     ck_assert_int_lt(clock_mono() - begun, 5000 * NS_PER_MS);
