@@ -15,20 +15,25 @@
 #include "common/lock.h"
 #include "common/panic.h"
 #include "healthd/histogram.h"
+#include "healthd/probe_track.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct page_shared {
-    enum backend_state state;
+    enum backend_state state; /* follows from the next two: show_state() */
+    bool ejected, down;
     bool ejected_at_known;
-    uint64_t epoch; /* resets so far */
+    uint64_t epoch;    /* resets so far */
+    uint64_t readmits; /* by probes, so far */
+    uint64_t changes;  /* of `ejected` and `down`, so far */
     _Atomic uint64_t in_flight;
     _Atomic uint64_t attempts, status_200, non_200, failures;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
     struct timespec ejected_at;
+    struct probe_track probes;
     struct histogram latency;
 };
 
@@ -40,7 +45,7 @@ struct page {
 struct ledger {
     cache_aligned _Atomic uint64_t rotation; /* read for every request, written on a change of state */
     cache_aligned uint32_t count;
-    uint32_t eject_after;
+    struct ledger_policy policy;
     struct page pages[];
 };
 
@@ -73,7 +78,7 @@ static struct page *page_of(struct ledger *l, uint32_t backend)
     return &l->pages[backend];
 }
 
-struct ledger *ledger_new(uint32_t count, uint32_t eject_after)
+struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
 {
     MUST(count >= 1 && count <= CONFIG_BACKENDS_MAX);
     size_t bytes = sizeof(struct ledger) + count * sizeof(struct page);
@@ -83,7 +88,7 @@ struct ledger *ledger_new(uint32_t count, uint32_t eject_after)
     }
     memset(l, 0, bytes);
     l->count = count;
-    l->eject_after = eject_after;
+    l->policy = *policy;
     for (uint32_t i = 0; i < count; i++) {
         lock_init(&l->pages[i].lock);
         l->pages[i].shared.state = BACKEND_UP;
@@ -108,18 +113,37 @@ uint32_t ledger_count(const struct ledger *l)
     return l->count;
 }
 
-/* Sets the state of PAGE and mirrors it in the rotation. The page's lock keeps two changes of the same bit
- * apart; the other bits change under other locks, so the word itself needs an atomic step. */
-static void set_state(struct ledger *l, struct page *page, enum backend_state state)
-    requires_lock(&page->lock)
+/* Sets PAGE's state to what its facts make it, and mirrors it in the rotation. The page's lock keeps two
+ * changes of the same bit apart; the other bits change under other locks, so the word itself needs an atomic
+ * step. */
+static void show_state(struct ledger *l, struct page *page) requires_lock(&page->lock)
 {
+    struct page_shared *s = &page->shared;
     uint64_t bit = UINT64_C(1) << (page - l->pages);
-    page->shared.state = state;
-    if (state == BACKEND_UP) {
+    s->state = s->ejected ? BACKEND_EJECTED : s->down ? BACKEND_DOWN : BACKEND_UP;
+    if (s->state == BACKEND_UP) {
         atomic_fetch_or_explicit(&l->rotation, bit, memory_order_relaxed);
     } else {
         atomic_fetch_and_explicit(&l->rotation, ~bit, memory_order_relaxed);
     }
+}
+
+/* Changes what is known of PAGE's health. */
+static void set_health(struct ledger *l, struct page *page, bool ejected, bool down)
+    requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    bool was_well = !s->ejected && !s->down;
+    bool is_well = !ejected && !down;
+    s->ejected = ejected;
+    s->down = down;
+    s->changes++;
+    if (was_well && !is_well) {
+        probe_track_fell(&s->probes, clock_mono(), l->policy.interval_ms);
+    } else if (!was_well && is_well) {
+        probe_track_returned(&s->probes, clock_mono());
+    }
+    show_state(l, page);
 }
 
 bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct attempt_ticket *ticket_)
@@ -131,7 +155,7 @@ bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct at
     if (begun) {
         counter_up(&s->attempts);
         counter_up(&s->in_flight);
-        *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch};
+        *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch, .readmits = s->readmits};
     }
     lock_free(&page->lock);
     return begun;
@@ -165,18 +189,20 @@ static void count_outcome(struct page *page, const struct attempt_outcome *outco
     UNREACHABLE();
 }
 
-/* Counts a failure against the backend, if it is up. Returns whether that failure ejected it. */
-static bool count_failure(struct ledger *l, struct page *page) requires_lock(&page->lock)
+/* Counts the failure of TICKET's attempt against the backend, if it is up and has not come back since.
+ * Returns whether that failure ejected it. */
+static bool count_failure(struct ledger *l, struct page *page, const struct attempt_ticket *ticket)
+    requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
-    if (s->state != BACKEND_UP) {
+    if (s->state != BACKEND_UP || ticket->readmits != s->readmits) {
         return false;
     }
     counter_up(&s->failures);
-    if (counter_get(&s->failures) <= l->eject_after) {
+    if (counter_get(&s->failures) <= l->policy.eject_after) {
         return false;
     }
-    set_state(l, page, BACKEND_EJECTED);
+    set_health(l, page, true, s->down);
     counter_up(&s->ejections);
     clock_gettime(CLOCK_REALTIME, &s->ejected_at);
     s->ejected_at_known = true;
@@ -192,7 +218,7 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
     if (ticket->epoch == page->shared.epoch) {
         count_outcome(page, outcome);
         if (outcome->failure && outcome->end != ATTEMPT_CANCELLED) {
-            ejected = count_failure(l, page);
+            ejected = count_failure(l, page, ticket);
         }
     }
     lock_free(&page->lock);
@@ -208,6 +234,55 @@ uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
     MUST(backend < l->count);
     return counter_get(&l->pages[backend].shared.in_flight);
+}
+
+bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_)
+{
+    struct page *page = page_of(l, backend);
+    mono_ns now = clock_mono();
+    lock_take(&page->lock);
+    const struct page_shared *s = &page->shared;
+    bool begun = now >= s->probes.silent_until;
+    *ticket_ = (struct probe_ticket){.backend = backend, .changes = s->changes};
+    lock_free(&page->lock);
+    return begun;
+}
+
+/* The probes brought PAGE back: not if it was ejected and somebody must reset it. Its old failures count no
+ * more where probes readmit. */
+static enum probe_effect bring_back(struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    bool readmit = l->policy.readmit_by_probes;
+    bool changes = s->down || (s->ejected && readmit);
+    if (!changes) {
+        return PROBE_NO_EFFECT;
+    }
+    if (readmit) {
+        s->readmits++;
+        counter_set(&s->failures, 0);
+    }
+    set_health(l, page, s->ejected && !readmit, false);
+    return s->ejected ? PROBE_NO_EFFECT : PROBE_BROUGHT_BACK;
+}
+
+enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good)
+{
+    struct page *page = page_of(l, ticket->backend);
+    enum probe_effect effect = PROBE_NO_EFFECT;
+    lock_take(&page->lock);
+    struct page_shared *s = &page->shared;
+    if (ticket->changes == s->changes) {
+        enum probe_turn turn = probe_track_count(&s->probes, good, l->policy.rise, l->policy.fall);
+        if (turn == PROBE_RISEN) {
+            effect = bring_back(l, page);
+        } else if (turn == PROBE_FALLEN && !s->down) {
+            effect = s->ejected ? PROBE_NO_EFFECT : PROBE_TOOK_DOWN;
+            set_health(l, page, s->ejected, true);
+        }
+    }
+    lock_free(&page->lock);
+    return effect;
 }
 
 void ledger_reset(struct ledger *l, uint32_t backend)
@@ -227,7 +302,9 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     counter_set(&s->ejections, 0);
     s->ejected_at_known = false;
     memset(&s->latency, 0, sizeof s->latency);
-    set_state(l, page, BACKEND_UP);
+    set_health(l, page, false, false);
+    s->probes =
+        (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
     lock_free(&page->lock);
 }
 

@@ -88,9 +88,11 @@ static json_t *backends_array(const struct admin_context *context, bool *all_eje
 
 static json_t *policy_object(const struct config *config)
 {
-    /* There is no window and no way back by probes yet: these two say so. */
+    bool probes = config->health.readmit == CONFIG_READMIT_PROBE;
+    /* There is no window yet: 0 says so. */
     return json_pack("{s:s, s:I, s:i, s:s}", "failure", failure_name(config->health.failure), "eject_after",
-                     integer(config->health.eject_after), "window_ms", 0, "readmit", "manual");
+                     integer(config->health.eject_after), "window_ms", 0, "readmit",
+                     probes ? "probe" : "manual");
 }
 
 static json_t *requests_object(struct traffic *traffic)

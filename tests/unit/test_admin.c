@@ -49,7 +49,7 @@ static void set_up(void)
     gauges = (struct admin_gauges){.workers_total = 256, .ready = true};
     context = (struct admin_context){
         .config = &config,
-        .ledger = ledger_new(2, 10),
+        .ledger = ledger_new(2, &(struct ledger_policy){.eject_after = 10}),
         .traffic = traffic_new(1),
         .gauges = give_gauges,
         .owner = &gauges,

@@ -48,7 +48,7 @@ static void set_up_with(const char *token)
     snprintf(config.backends[0].name, sizeof config.backends[0].name, "gcp");
     context = (struct admin_context){
         .config = &config,
-        .ledger = ledger_new(1, 10),
+        .ledger = ledger_new(1, &(struct ledger_policy){.eject_after = 10}),
         .traffic = traffic_new(1),
         .gauges = give_gauges,
         .token = token,
