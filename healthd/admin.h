@@ -58,4 +58,7 @@ void admin_refuse(int status, const char *name, const char *reason, struct admin
 /* The stats as JSON text (malloc'ed, ends in a newline), or NULL without memory. */
 char *stats_json(const struct admin_context *context);
 
+/* One backend's object of the stats, in the same form, or NULL. */
+char *stats_backend_json(const struct admin_context *context, uint32_t backend);
+
 #endif

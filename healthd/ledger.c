@@ -22,8 +22,8 @@
 #include <string.h>
 
 struct page_shared {
-    enum backend_state state; /* follows from the next two: show_state() */
-    bool ejected, down;
+    enum backend_state state; /* follows from the next three: show_state() */
+    bool drained, ejected, down;
     bool ejected_at_known;
     uint64_t epoch;    /* resets so far */
     uint64_t readmits; /* by probes, so far */
@@ -43,7 +43,9 @@ struct page {
 };
 
 struct ledger {
-    cache_aligned _Atomic uint64_t rotation; /* read for every request, written on a change of state */
+    /* read for every request, written on a change of state */
+    cache_aligned _Atomic uint64_t rotation;
+    _Atomic uint64_t drained;
     cache_aligned uint32_t count;
     struct ledger_policy policy;
     struct page pages[];
@@ -113,19 +115,28 @@ uint32_t ledger_count(const struct ledger *l)
     return l->count;
 }
 
-/* Sets PAGE's state to what its facts make it, and mirrors it in the rotation. The page's lock keeps two
- * changes of the same bit apart; the other bits change under other locks, so the word itself needs an atomic
- * step. */
+static void set_bit(_Atomic uint64_t *word, uint64_t bit, bool on)
+{
+    if (on) {
+        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    } else {
+        atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    }
+}
+
+/* Sets PAGE's state to what its facts make it, and mirrors it in the sets. The page's lock keeps two
+ * changes of the same bit apart; the other bits change under other locks, so the words themselves need an
+ * atomic step. */
 static void show_state(struct ledger *l, struct page *page) requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
     uint64_t bit = UINT64_C(1) << (page - l->pages);
-    s->state = s->ejected ? BACKEND_EJECTED : s->down ? BACKEND_DOWN : BACKEND_UP;
-    if (s->state == BACKEND_UP) {
-        atomic_fetch_or_explicit(&l->rotation, bit, memory_order_relaxed);
-    } else {
-        atomic_fetch_and_explicit(&l->rotation, ~bit, memory_order_relaxed);
-    }
+    s->state = s->drained   ? BACKEND_DRAINING
+               : s->ejected ? BACKEND_EJECTED
+               : s->down    ? BACKEND_DOWN
+                            : BACKEND_UP;
+    set_bit(&l->rotation, bit, s->state == BACKEND_UP);
+    set_bit(&l->drained, bit, s->drained);
 }
 
 /* Changes what is known of PAGE's health. */
@@ -151,7 +162,7 @@ bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct at
     struct page *page = page_of(l, backend);
     lock_take(&page->lock);
     struct page_shared *s = &page->shared;
-    bool begun = !require_up || s->state == BACKEND_UP;
+    bool begun = s->state == BACKEND_UP || (!require_up && s->state != BACKEND_DRAINING);
     if (begun) {
         counter_up(&s->attempts);
         counter_up(&s->in_flight);
@@ -230,6 +241,11 @@ uint64_t ledger_rotation(const struct ledger *l)
     return atomic_load_explicit(&l->rotation, memory_order_relaxed);
 }
 
+uint64_t ledger_drained(const struct ledger *l)
+{
+    return atomic_load_explicit(&l->drained, memory_order_relaxed);
+}
+
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
     MUST(backend < l->count);
@@ -285,6 +301,15 @@ enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *
     return effect;
 }
 
+void ledger_drain(struct ledger *l, uint32_t backend, bool drain)
+{
+    struct page *page = page_of(l, backend);
+    lock_take(&page->lock);
+    page->shared.drained = drain;
+    show_state(l, page);
+    lock_free(&page->lock);
+}
+
 void ledger_reset(struct ledger *l, uint32_t backend)
 {
     struct page *page = page_of(l, backend);
@@ -302,6 +327,7 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     counter_set(&s->ejections, 0);
     s->ejected_at_known = false;
     memset(&s->latency, 0, sizeof s->latency);
+    s->drained = false;
     set_health(l, page, false, false);
     s->probes =
         (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */

@@ -4,8 +4,10 @@
  * transition to `ejected` are exact however many workers write at once. The counters are atomic, so that the
  * balancer and the stats may look without the mutex.
  *
- * Two facts are kept of a backend, each with its own cause and its own mend: it was ejected for its answers,
- * and its probes fail. Its state is the first of these that holds:
+ * Three facts are kept of a backend, each with its own cause and its own mend: an operator drains it, it was
+ * ejected for its answers, its probes fail. Its state is the first of these that holds:
+ *   draining nothing new is sent to it, not even as a last resort; what is in flight goes on. Ends by
+ *            ledger_drain() or ledger_reset(); what it was before shows again
  *   ejected  its failures went over eject_after. Ends by ledger_reset(); where probes readmit, also by `rise`
  *            good probes that began after the ejection: then the failures are counted from zero again
  *   down     `fall` probes in a row failed. Ends by `rise` good ones in a row, or by ledger_reset()
@@ -93,9 +95,9 @@ uint32_t ledger_count(const struct ledger *l);
 
 /* Begins an attempt on BACKEND: counts it and one in flight, and fills *TICKET_. When REQUIRE_UP is set and
  * the backend is not up (any more), nothing is counted and the result is false: nothing may be sent to it.
- * With REQUIRE_UP unset (all backends are out, so all are tried) it always succeeds. Any thread, no lock
- * held. The decision and the count are one step: after the failure that ejects, no ledger_begin(.., true, ..)
- * succeeds. */
+ * With REQUIRE_UP unset (all backends are out, so all are tried) only a draining one is refused. Any thread,
+ * no lock held. The decision and the count are one step: after the failure that ejects, no ledger_begin(..,
+ * true, ..) succeeds. */
 must_check bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up,
                              struct attempt_ticket *ticket_);
 
@@ -109,6 +111,9 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
  * which is why ledger_begin() decides. */
 uint64_t ledger_rotation(const struct ledger *l);
 
+/* The backends that drain, as a set; lock-free, as stale as the above. */
+uint64_t ledger_drained(const struct ledger *l);
+
 /* Attempts in flight on BACKEND; lock-free, for balancing. */
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);
 
@@ -119,6 +124,10 @@ must_check bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct pr
 /* Ends the probe of TICKET, which was GOOD or not. A probe during which the state changed tells nothing about
  * the backend as it is now, and is not counted. No lock held. */
 must_check enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good);
+
+/* Drains BACKEND, or ends that: it is then what it was before, or has become since. Any thread, no lock held.
+ */
+void ledger_drain(struct ledger *l, uint32_t backend, bool drain);
 
 /* Zeroes all counts of BACKEND, at once, and makes it up. Any thread, no lock held. */
 void ledger_reset(struct ledger *l, uint32_t backend);

@@ -86,6 +86,13 @@ static json_t *backends_array(const struct admin_context *context, bool *all_eje
     return array;
 }
 
+char *stats_backend_json(const struct admin_context *context, uint32_t backend)
+{
+    struct ledger_page page;
+    ledger_read(context->ledger, backend, &page);
+    return json_text(backend_object(&context->config->backends[backend], &page));
+}
+
 static json_t *policy_object(const struct config *config)
 {
     bool probes = config->health.readmit == CONFIG_READMIT_PROBE;

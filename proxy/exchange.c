@@ -74,9 +74,9 @@ enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
         return WATCH_CUT_CLIENT;
     }
     /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
-     * for. */
+     * for. What is in flight on one that drains may finish. */
     uint64_t rotation = ledger_rotation(proxy->ledger);
-    bool out = (rotation >> subject->backend & 1) == 0;
+    bool out = ((rotation | ledger_drained(proxy->ledger)) >> subject->backend & 1) == 0;
     bool hangs = clock_mono() > deadline_after_ms(subject->since, proxy->config->timeouts.connect_ms);
     return subject->may_leave && out && hangs && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
 }
@@ -215,7 +215,8 @@ static int next_backend(struct trial *t, struct attempt_ticket *ticket_)
     for (;;) {
         uint64_t fit = ledger_rotation(proxy->ledger) & ~t->tried;
         bool require_up = fit != 0;
-        int backend = balancer_pick(&proxy->balancer, require_up ? fit : all & ~t->tried);
+        uint64_t last_resort = all & ~t->tried & ~ledger_drained(proxy->ledger);
+        int backend = balancer_pick(&proxy->balancer, require_up ? fit : last_resort);
         if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
             t->attempt.may_leave = require_up && t->may_replay;
             return backend;

@@ -313,6 +313,36 @@ START_TEST(policy_names_the_failure)
 }
 END_TEST
 
+START_TEST(drain_and_undrain)
+{
+    json_t *json = ask("POST", "/admin/backends/%61zure/drain?why=update", NULL, 200, NULL);
+    ck_assert_str_eq(text_at(json, "name"), "azure");
+    ck_assert_str_eq(text_at(json, "state"), "draining");
+    json_t *stats = ask("GET", "/admin/stats", NULL, 200, NULL);
+    ck_assert(json_equal(json, at(stats, "backends.1"))); /* the very object of the stats */
+    ck_assert_str_eq(text_at(stats, "backends.0.state"), "up");
+    ck_assert_uint_eq(ledger_rotation(context.ledger), 1);
+    json_decref(stats);
+    json_decref(json);
+    json = ask("POST", "/admin/backends/azure/undrain", NULL, 200, NULL);
+    ck_assert_str_eq(text_at(json, "state"), "up");
+    ck_assert_uint_eq(ledger_rotation(context.ledger), 3);
+    json_decref(json);
+    expect_error("POST", "/admin/backends/nobody/drain", 404, "unknown_backend");
+    expect_error("POST", "/admin/backends/%zz/drain", 400, "bad_escape");
+    expect_error("GET", "/admin/backends/azure/drain", 405, "method_not_allowed");
+    expect_error("POST", "/admin/backends//drain", 404, "unknown_path");
+    expect_error("POST", "/admin/backends/drain", 404, "unknown_path");
+    expect_error("POST", "/admin/backends/azure", 404, "unknown_path");
+    expect_error("POST", "/admin/backends/azure/drains", 404, "unknown_path");
+    expect_error("POST", "/admin/backends/a/b/drain", 404, "unknown_path");
+    ck_assert_uint_eq(ledger_rotation(context.ledger), 3);
+    context.token = "secret";
+    expect_error("POST", "/admin/backends/azure/drain", 401, "token_missing");
+    ck_assert_uint_eq(ledger_rotation(context.ledger), 3);
+}
+END_TEST
+
 START_TEST(reset_of_all)
 {
     eject(0);
@@ -421,11 +451,11 @@ START_TEST(unknown_paths)
                                           "*",
                                           "",
                                           "?backend=gcp",
-                                          "/admin/backends/gcp/drain"};
+                                          "/admin/backends/gcp/drained"};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         json_t *json = ask("GET", targets[i], NULL, 404, NULL);
         ck_assert_str_eq(text_at(json, "error"), "unknown_path");
-        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 4);
+        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 6);
         ck_assert_str_eq(text_at(json, "known_paths.0"), "/admin/stats");
         ck_assert_str_eq(text_at(json, "known_paths.1"), "/admin/reset");
         ck_assert_str_eq(text_at(json, "known_paths.2"), "/admin/healthz");
@@ -534,6 +564,7 @@ int main(void)
     tcase_add_test(all, reset_of_one);
     tcase_add_test(all, reset_of_an_unknown_one);
     tcase_add_test(all, reset_with_a_query_that_is_not_understood);
+    tcase_add_test(all, drain_and_undrain);
     tcase_add_test(all, health_and_readiness);
     tcase_add_test(all, unknown_paths);
     tcase_add_test(all, other_methods);

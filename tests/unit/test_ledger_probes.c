@@ -183,6 +183,42 @@ START_TEST(one_that_falls_again_is_left_alone)
 }
 END_TEST
 
+START_TEST(draining_covers_the_other_states)
+{
+    struct ledger *l = make(true);
+    struct attempt_ticket flying = begin(l), refused;
+    ledger_drain(l, 0, true);
+    ledger_drain(l, 0, true);
+    ck_assert_uint_eq(ledger_drained(l), 1);
+    ck_assert(!ledger_begin(l, 0, false, &refused)); /* not even as a last resort */
+    expect(l, BACKEND_DRAINING, 0);
+    ck_assert_uint_eq(page_of(l).in_flight, 1);
+    ck_assert(!ledger_end(l, &flying, &status_500)); /* counted as what it is, but as no failure */
+    expect(l, BACKEND_DRAINING, 0);
+    ck_assert_uint_eq(page_of(l).non_200, 1);
+    for (int i = 0; i < FALL; i++) {
+        (void)probe(l, false);
+    }
+    expect(l, BACKEND_DRAINING, 0);
+    ledger_drain(l, 0, false);
+    ck_assert_uint_eq(ledger_drained(l), 0);
+    expect(l, BACKEND_DOWN, 0); /* what it has become */
+    (void)probe(l, true);
+    (void)probe(l, true);
+    expect(l, BACKEND_UP, 0);
+    fail_times(l, EJECT_AFTER + 1);
+    ledger_drain(l, 0, true);
+    expect(l, BACKEND_DRAINING, EJECT_AFTER + 1);
+    ledger_drain(l, 0, false);
+    expect(l, BACKEND_EJECTED, EJECT_AFTER + 1); /* what it was */
+    ledger_drain(l, 0, true);
+    ledger_reset(l, 0);
+    expect(l, BACKEND_UP, 0);
+    ck_assert_uint_eq(ledger_drained(l), 0);
+    ledger_delete(l);
+}
+END_TEST
+
 struct crowd {
     struct ledger *ledger;
     atomic_bool over;
@@ -249,6 +285,7 @@ int main(void)
     tcase_add_test(tests, a_probe_across_a_change_does_not_count);
     tcase_add_test(tests, attempts_from_before_a_return_count_no_failure);
     tcase_add_test(tests, one_that_falls_again_is_left_alone);
+    tcase_add_test(tests, draining_covers_the_other_states);
     tcase_add_test(tests, under_a_crowd_every_ejection_has_its_return);
     Suite *suite = suite_create("ledger_probes");
     suite_add_tcase(suite, tests);
