@@ -58,6 +58,7 @@ struct config {
     struct {
         enum config_failure failure;
         uint32_t eject_after;
+        uint32_t window_ms; /* 0: failures count until a reset */
         enum config_readmit readmit;
         struct {
             char path[CONFIG_TARGET_BYTES]; /* "" for none */

@@ -56,6 +56,7 @@ static const struct config_key keys[] = {
     {WORD(balance, "round-robin", balance_words)},
     {WORD(health.failure, "non-200", failure_words)},
     {NUMBER(health.eject_after, "10", 0, 1000000)},
+    {NUMBER(health.window_ms, "0", 0, DAY_MS)},
     {WORD(health.readmit, "manual", readmit_words)},
     {.path = "health.probe.path", .kind = CONFIG_KIND_TARGET, .offset = offsetof(struct config, health.probe.path)},
     {NUMBER(health.probe.interval_ms, "2000", 10, 3600000)},

@@ -16,6 +16,7 @@
 #include "common/panic.h"
 #include "healthd/histogram.h"
 #include "healthd/probe_track.h"
+#include "healthd/window.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ struct page_shared {
     _Atomic uint64_t ejections;
     struct timespec ejected_at;
     struct probe_track probes;
+    struct window window; /* where the policy has one: the failures by their time */
     struct histogram latency;
 };
 
@@ -200,6 +202,35 @@ static void count_outcome(struct page *page, const struct attempt_outcome *outco
     UNREACHABLE();
 }
 
+/* Adds a failure to PAGE's, and lets go of those that have left the window. Returns how many there are. The
+ * clock is read under the lock, so that time never runs backwards for the window. */
+static uint64_t add_failure(const struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    uint64_t failures = l->policy.window_ms == 0 ? counter_get(&s->failures) + 1
+                                                 : window_add(&s->window, clock_mono(), l->policy.window_ms);
+    counter_set(&s->failures, failures);
+    return failures;
+}
+
+/* Starts to count failures anew. */
+static void clear_failures(struct page *page) requires_lock(&page->lock)
+{
+    counter_set(&page->shared.failures, 0);
+    page->shared.window = (struct window){.newest = 0};
+}
+
+/* The failures of PAGE that count now. Of an ejected backend it is the count that ejected it: it slides no
+ * more. */
+static uint64_t failures_now(const struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    if (l->policy.window_ms == 0 || s->ejected) {
+        return counter_get(&s->failures);
+    }
+    return window_sum(&s->window, clock_mono(), l->policy.window_ms);
+}
+
 /* Counts the failure of TICKET's attempt against the backend, if it is up and has not come back since.
  * Returns whether that failure ejected it. */
 static bool count_failure(struct ledger *l, struct page *page, const struct attempt_ticket *ticket)
@@ -209,8 +240,7 @@ static bool count_failure(struct ledger *l, struct page *page, const struct atte
     if (s->state != BACKEND_UP || ticket->readmits != s->readmits) {
         return false;
     }
-    counter_up(&s->failures);
-    if (counter_get(&s->failures) <= l->policy.eject_after) {
+    if (add_failure(l, page) <= l->policy.eject_after) {
         return false;
     }
     set_health(l, page, true, s->down);
@@ -276,7 +306,7 @@ static enum probe_effect bring_back(struct ledger *l, struct page *page) require
     }
     if (readmit) {
         s->readmits++;
-        counter_set(&s->failures, 0);
+        clear_failures(page);
     }
     set_health(l, page, s->ejected && !readmit, false);
     return s->ejected ? PROBE_NO_EFFECT : PROBE_BROUGHT_BACK;
@@ -319,7 +349,7 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     counter_set(&s->attempts, 0);
     counter_set(&s->status_200, 0);
     counter_set(&s->non_200, 0);
-    counter_set(&s->failures, 0);
+    clear_failures(page);
     counter_set(&s->error_connect, 0);
     counter_set(&s->error_timeout, 0);
     counter_set(&s->error_reset, 0);
@@ -345,7 +375,7 @@ void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
         .attempts = counter_get(&s->attempts),
         .status_200 = counter_get(&s->status_200),
         .non_200 = counter_get(&s->non_200),
-        .failures = counter_get(&s->failures),
+        .failures = failures_now(l, page),
         .error_connect = counter_get(&s->error_connect),
         .error_timeout = counter_get(&s->error_timeout),
         .error_reset = counter_get(&s->error_reset),

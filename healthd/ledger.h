@@ -57,6 +57,7 @@ struct attempt_ticket {
 /* The rules of the configuration; all zeros but eject_after: nothing is probed. */
 struct ledger_policy {
     uint32_t eject_after;
+    uint32_t window_ms; /* the count of failures slides over so much time; 0: it does not */
     bool readmit_by_probes;
     uint32_t rise, fall;  /* good or failed probes in a row that change the state */
     uint32_t interval_ms; /* from one probe to the next: what pauses are counted in */

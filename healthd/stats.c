@@ -96,10 +96,9 @@ char *stats_backend_json(const struct admin_context *context, uint32_t backend)
 static json_t *policy_object(const struct config *config)
 {
     bool probes = config->health.readmit == CONFIG_READMIT_PROBE;
-    /* There is no window yet: 0 says so. */
-    return json_pack("{s:s, s:I, s:i, s:s}", "failure", failure_name(config->health.failure), "eject_after",
-                     integer(config->health.eject_after), "window_ms", 0, "readmit",
-                     probes ? "probe" : "manual");
+    return json_pack("{s:s, s:I, s:I, s:s}", "failure", failure_name(config->health.failure), "eject_after",
+                     integer(config->health.eject_after), "window_ms", integer(config->health.window_ms),
+                     "readmit", probes ? "probe" : "manual");
 }
 
 static json_t *requests_object(struct traffic *traffic)

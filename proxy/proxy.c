@@ -143,6 +143,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     p->ledger = ledger_new((uint32_t)config->backend_count,
                            &(struct ledger_policy){
                                .eject_after = config->health.eject_after,
+                               .window_ms = config->health.window_ms,
                                .readmit_by_probes = config->health.readmit == CONFIG_READMIT_PROBE,
                                .rise = config->health.probe.rise,
                                .fall = config->health.probe.fall,

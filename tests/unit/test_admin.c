@@ -299,15 +299,19 @@ START_TEST(latencies_are_rounded)
 }
 END_TEST
 
-START_TEST(policy_names_the_failure)
+START_TEST(policy_is_that_of_the_configuration)
 {
     static const char *const names[] = {"non-200", "non-2xx", "5xx"};
     for (int i = 0; i < 3; i++) {
         config.health.failure = (enum config_failure)i;
         config.health.eject_after = (uint32_t)i + 5;
+        config.health.window_ms = (uint32_t)i * 1000;
+        config.health.readmit = i == 1 ? CONFIG_READMIT_PROBE : CONFIG_READMIT_MANUAL;
         json_t *json = ask("GET", "/admin/stats", NULL, 200, NULL);
         ck_assert_str_eq(text_at(json, "policy.failure"), names[i]);
         ck_assert_int_eq(count_at(json, "policy.eject_after"), i + 5);
+        ck_assert_int_eq(count_at(json, "policy.window_ms"), 1000 * i);
+        ck_assert_str_eq(text_at(json, "policy.readmit"), i == 1 ? "probe" : "manual");
         json_decref(json);
     }
 }
@@ -559,7 +563,7 @@ int main(void)
     tcase_add_test(all, every_number_is_in_its_place);
     tcase_add_test(all, ejection_has_a_time);
     tcase_add_test(all, latencies_are_rounded);
-    tcase_add_test(all, policy_names_the_failure);
+    tcase_add_test(all, policy_is_that_of_the_configuration);
     tcase_add_test(all, reset_of_all);
     tcase_add_test(all, reset_of_one);
     tcase_add_test(all, reset_of_an_unknown_one);

@@ -54,8 +54,9 @@ static const struct wrong wrongs[] = {
     {"{\"backends[]\": 1}", "1:2: unknown key \"backends[]\", did you mean \"backends\"?"},
     {"{\"admin\": {\"peers\": null}}",
      "1:12: unknown key \"peers\" in \"admin\", expected \"listen\" or \"token_file\""},
-    {"{\"health\": {\"slow_start_ms\": 0}}", "1:13: unknown key \"slow_start_ms\" in \"health\", expected "
-                                             "\"failure\", \"eject_after\", \"readmit\" or \"probe\""},
+    {"{\"health\": {\"slow_start_ms\": 0}}",
+     "1:13: unknown key \"slow_start_ms\" in \"health\", expected "
+     "\"failure\", \"eject_after\", \"window_ms\", \"readmit\" or \"probe\""},
     {"{\"health\": {\"probe\": {\"pth\": null}}}",
      "1:23: unknown key \"pth\" in \"health.probe\", did you mean \"path\"?"},
     {"{\"backends\": [{\"url\": \"h:1\"}, {\"ulr\": \"h:2\"}]}",
@@ -255,6 +256,7 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_int_eq(c.balance, CONFIG_BALANCE_ROUND_ROBIN);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_NON_200);
     ck_assert_uint_eq(c.health.eject_after, 10);
+    ck_assert_uint_eq(c.health.window_ms, 0);
     ck_assert_int_eq(c.health.readmit, CONFIG_READMIT_MANUAL);
     ck_assert_str_eq(c.health.probe.path, "");
     ck_assert_uint_eq(c.health.probe.interval_ms, 2000);
@@ -297,7 +299,8 @@ START_TEST(every_key_can_be_set)
         " \"admin\": {\"listen\": \"localhost:82\", \"token_file\": \"/etc/token\"},\n"
         " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256},\n"
         "              {\"url\": \"h:8000\"}],\n"
-        " \"balance\": \"round-robin\", \"health\": {\"failure\": \"5xx\", \"eject_after\": 3,\n"
+        " \"balance\": \"round-robin\", \"health\": {\"failure\": \"5xx\", \"eject_after\": 3, "
+        "\"window_ms\": 86400000,\n"
         "   \"readmit\": \"probe\", \"probe\": {\"path\": \"/up?x=1\", \"interval_ms\": 10, \"timeout_ms\": "
         "3600000,\n"
         "     \"rise\": 1, \"fall\": 100}},\n"
@@ -327,6 +330,7 @@ START_TEST(every_key_can_be_set)
     ck_assert_uint_eq(c.backends[1].weight, 1);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_5XX);
     ck_assert_uint_eq(c.health.eject_after, 3);
+    ck_assert_uint_eq(c.health.window_ms, 86400000);
     ck_assert_int_eq(c.health.readmit, CONFIG_READMIT_PROBE);
     ck_assert_str_eq(c.health.probe.path, "/up?x=1");
     ck_assert_uint_eq(c.health.probe.interval_ms, 10);

@@ -219,6 +219,34 @@ START_TEST(draining_covers_the_other_states)
 }
 END_TEST
 
+/* Waits until BACKEND 0 has FAILURES: time must pass. */
+static void await_failures(struct ledger *l, uint64_t failures)
+{
+    while (page_of(l).failures != failures) { /* the limit is the test's own */
+        continue;
+    }
+}
+
+START_TEST(failures_leave_with_the_window)
+{
+    /* long enough for three calls on any machine, short enough to wait for */
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = EJECT_AFTER, .window_ms = 1000});
+    fail_times(l, EJECT_AFTER);
+    ck_assert_uint_eq(page_of(l).failures, EJECT_AFTER);
+    await_failures(l, 0);
+    fail_times(l, EJECT_AFTER);
+    ck_assert_int_eq(page_of(l).state, BACKEND_UP);
+    fail_times(l, 1);
+    ck_assert_int_eq(page_of(l).state, BACKEND_EJECTED);
+    ck_assert_uint_eq(page_of(l).non_200, 2 * EJECT_AFTER + 1); /* outcomes do not slide */
+    ledger_reset(l, 0);
+    ck_assert_uint_eq(page_of(l).failures, 0);
+    fail_times(l, EJECT_AFTER);
+    ck_assert_int_eq(page_of(l).state, BACKEND_UP);
+    ledger_delete(l);
+}
+END_TEST
+
 struct crowd {
     struct ledger *ledger;
     atomic_bool over;
@@ -286,6 +314,7 @@ int main(void)
     tcase_add_test(tests, attempts_from_before_a_return_count_no_failure);
     tcase_add_test(tests, one_that_falls_again_is_left_alone);
     tcase_add_test(tests, draining_covers_the_other_states);
+    tcase_add_test(tests, failures_leave_with_the_window);
     tcase_add_test(tests, under_a_crowd_every_ejection_has_its_return);
     Suite *suite = suite_create("ledger_probes");
     suite_add_tcase(suite, tests);
