@@ -138,13 +138,13 @@ static bool find_backend(const struct config *config, struct slice name, uint32_
     return false;
 }
 
-/* Whether KEY, still percent-encoded, is "backend". */
-static bool is_backend_key(struct slice key)
+/* Whether TEXT, still percent-encoded, is WORD, which is short. */
+static bool is_word(struct slice text, struct slice word)
 {
-    char plain[sizeof "backend" - 1];
+    char plain[16];
     size_t length;
-    return percent_decode(key, plain, sizeof plain, &length) && length == sizeof plain &&
-           memcmp(plain, "backend", length) == 0;
+    return percent_decode(text, plain, sizeof plain, &length) && length <= sizeof plain &&
+           slice_equal((struct slice){.at = plain, .length = length}, word);
 }
 
 /* Reads the query of a reset: *ONE_ tells whether it names a backend, *BACKEND_ which. A misspelt key is
@@ -159,7 +159,7 @@ static bool read_reset_query(const struct config *config, struct slice query, bo
         if (key.length == 0 && value.length == 0) {
             continue;
         }
-        if (!is_backend_key(key)) {
+        if (!is_word(key, SLICE("backend"))) {
             admin_refuse(400, "unknown_key", "the query may hold backend=NAME and nothing else", response_);
             return false;
         }
@@ -179,8 +179,14 @@ static bool read_reset_query(const struct config *config, struct slice query, bo
 static void answer_stats(const struct admin_context *context, const struct call *call,
                          struct admin_response *response_)
 {
-    (void)call;
-    respond_text(200, stats_json(context), response_);
+    bool evidence = false;
+    struct slice query = call->query;
+    while (query.length > 0) {
+        struct slice value;
+        struct slice key = cut(cut(query, '&', &query), '=', &value);
+        evidence = evidence || (is_word(key, SLICE("evidence")) && is_word(value, SLICE("1")));
+    }
+    respond_text(200, stats_json(context, evidence), response_);
 }
 
 static void answer_reset(const struct admin_context *context, const struct call *call,
@@ -191,12 +197,13 @@ static void answer_reset(const struct admin_context *context, const struct call 
     if (!read_reset_query(context->config, call->query, &one, &backend, response_)) {
         return;
     }
-    if (one) {
-        ledger_reset(context->ledger, backend);
-    } else {
-        for (uint32_t i = 0; i < ledger_count(context->ledger); i++) {
-            ledger_reset(context->ledger, i);
-        }
+    uint32_t first = one ? backend : 0;
+    uint32_t end = one ? backend + 1 : ledger_count(context->ledger);
+    for (uint32_t i = first; i < end; i++) {
+        ledger_reset(context->ledger, i);
+        evidence_reset(context->evidence, i);
+    }
+    if (!one) {
         traffic_reset(context->traffic);
     }
     struct slice name = one ? slice_of(context->config->backends[backend].name) : SLICE("all");

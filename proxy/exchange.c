@@ -13,6 +13,7 @@
 #include "common/net.h"
 #include "common/panic.h"
 #include "proxy/attempt.h"
+#include "proxy/cause.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 #include "proxy/verdict.h"
@@ -131,7 +132,30 @@ static void log_failure(const struct trial *t, uint32_t backend, const struct at
     plog_pairs(CONFIG_LOG_DEBUG, "attempt failed", pairs);
 }
 
-/* Writes the end of the attempt in CURRENT into the ledger and the log. */
+/* Keeps the failure OUTCOME, which EJECTED the backend or not, as evidence. */
+static void keep_evidence(const struct trial *t, const struct attempt_outcome *outcome, bool ejected)
+{
+    const struct http_head *head = &t->request->head;
+    const struct identity *identity = &t->attempt.identity;
+    struct cause_detail detail = {
+        .connect_error = t->attempt.connect_error,
+        .empty = t->attempt.empty,
+        .reset = t->attempt.response->reset,
+    };
+    struct evidence_note note = {
+        .cause = cause_of(outcome, &detail),
+        .status = outcome->end == ATTEMPT_ANSWERED ? outcome->status : 0,
+        .method = head->method,
+        .path = cause_path(head->target),
+        .request_id = {identity->request_id, identity->request_id_length},
+        .attempt = t->attempts,
+        .duration_ns = clock_mono() - t->begun,
+        .ejected = ejected,
+    };
+    evidence_keep(t->x->proxy->evidence, t->ticket.backend, &note);
+}
+
+/* Writes the end of the attempt in CURRENT into the ledger, the evidence and the log. */
 static void record(struct trial *t, const struct attempt_outcome *outcome)
 {
     struct proxy *proxy = t->x->proxy;
@@ -139,7 +163,11 @@ static void record(struct trial *t, const struct attempt_outcome *outcome)
         t->failures++;
         log_failure(t, t->ticket.backend, outcome);
     }
-    if (ledger_end(proxy->ledger, &t->ticket, outcome)) {
+    bool ejected = ledger_end(proxy->ledger, &t->ticket, outcome);
+    if (outcome->failure) {
+        keep_evidence(t, outcome, ejected);
+    }
+    if (ejected) {
         log_ejection(proxy, t->ticket.backend, outcome);
     }
 }

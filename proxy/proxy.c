@@ -149,9 +149,10 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
                                .fall = config->health.probe.fall,
                                .interval_ms = config->health.probe.interval_ms,
                            });
+    p->evidence = evidence_new((uint32_t)config->backend_count);
     p->traffic = traffic_new(config->workers + 1);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
-    if (p->ledger == NULL || p->traffic == NULL || p->parking == NULL) {
+    if (p->ledger == NULL || p->evidence == NULL || p->traffic == NULL || p->parking == NULL) {
         fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
         return false;
     }
@@ -161,6 +162,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     r->admin_context = (struct admin_context){
         .config = config,
         .ledger = p->ledger,
+        .evidence = p->evidence,
         .traffic = p->traffic,
         .gauges = gauges,
         .owner = r,
@@ -243,6 +245,7 @@ static void undo(struct running_proxy *r)
     }
     traffic_delete(p->traffic);
     ledger_delete(p->ledger);
+    evidence_delete(p->evidence);
     for (uint32_t i = 0; i < r->upstreams_made; i++) {
         upstream_release(&p->upstreams[i]);
     }
