@@ -12,11 +12,12 @@
 #include <stdint.h>
 
 enum {
-    CONFIG_BACKENDS_MAX = 64, /* so that a set of backends is one 64-bit word */
-    CONFIG_NAME_BYTES = 64,   /* a backend's name, the final NUL included */
-    CONFIG_HOST_BYTES = 256,  /* a host name or address, the final NUL included (RFC 1035, 2.3.4) */
-    CONFIG_PATH_BYTES = 4096, /* a file name, the final NUL included */
-    CONFIG_URL_BYTES = 384,   /* a backend's URL as shown, the final NUL included */
+    CONFIG_BACKENDS_MAX = 64,   /* so that a set of backends is one 64-bit word */
+    CONFIG_NAME_BYTES = 64,     /* a backend's name, the final NUL included */
+    CONFIG_HOST_BYTES = 256,    /* a host name or address, the final NUL included (RFC 1035, 2.3.4) */
+    CONFIG_PATH_BYTES = 4096,   /* a file name, the final NUL included */
+    CONFIG_URL_BYTES = 384,     /* a backend's URL as shown, the final NUL included */
+    CONFIG_TARGET_BYTES = 1024, /* the path of a probe, the final NUL included */
 };
 
 /* host:port. HOST "" stands for all addresses (IPv6 and IPv4). Brackets of IPv6 addresses are not part of
@@ -27,6 +28,7 @@ struct config_address {
 };
 
 enum config_failure { CONFIG_FAILURE_NON_200, CONFIG_FAILURE_NON_2XX, CONFIG_FAILURE_5XX };
+enum config_readmit { CONFIG_READMIT_MANUAL, CONFIG_READMIT_PROBE };
 enum config_methods { CONFIG_METHODS_ALL, CONFIG_METHODS_IDEMPOTENT };
 enum config_balance { CONFIG_BALANCE_ROUND_ROBIN };
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
@@ -56,6 +58,13 @@ struct config {
     struct {
         enum config_failure failure;
         uint32_t eject_after;
+        uint32_t window_ms; /* 0: failures count until a reset */
+        enum config_readmit readmit;
+        struct {
+            char path[CONFIG_TARGET_BYTES]; /* "" for none */
+            uint32_t interval_ms, timeout_ms;
+            uint32_t rise, fall;
+        } probe;
     } health;
     struct {
         uint32_t attempts; /* 0: every backend at most once */

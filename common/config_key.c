@@ -13,6 +13,7 @@ enum { DAY_MS = 86400000 };
 
 static const char *const balance_words[] = {"round-robin", NULL};
 static const char *const failure_words[] = {"non-200", "non-2xx", "5xx", NULL};
+static const char *const readmit_words[] = {"manual", "probe", NULL};
 static const char *const methods_words[] = {"all", "idempotent", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
 static const char *const format_words[] = {"logfmt", "json", NULL};
@@ -20,6 +21,7 @@ static const char *const format_words[] = {"logfmt", "json", NULL};
 /* Words are set as unsigned: every enum of struct config must be stored like one. */
 _Static_assert(sizeof(enum config_balance) == sizeof(unsigned) &&
                    sizeof(enum config_failure) == sizeof(unsigned) &&
+                   sizeof(enum config_readmit) == sizeof(unsigned) &&
                    sizeof(enum config_methods) == sizeof(unsigned) &&
                    sizeof(enum config_log_level) == sizeof(unsigned) &&
                    sizeof(enum config_log_format) == sizeof(unsigned),
@@ -54,6 +56,13 @@ static const struct config_key keys[] = {
     {WORD(balance, "round-robin", balance_words)},
     {WORD(health.failure, "non-200", failure_words)},
     {NUMBER(health.eject_after, "10", 0, 1000000)},
+    {NUMBER(health.window_ms, "0", 0, DAY_MS)},
+    {WORD(health.readmit, "manual", readmit_words)},
+    {.path = "health.probe.path", .kind = CONFIG_KIND_TARGET, .offset = offsetof(struct config, health.probe.path)},
+    {NUMBER(health.probe.interval_ms, "2000", 10, 3600000)},
+    {NUMBER(health.probe.timeout_ms, "1000", 1, 3600000)},
+    {NUMBER(health.probe.rise, "2", 1, 100)},
+    {NUMBER(health.probe.fall, "3", 1, 100)},
     {NUMBER(retry.attempts, "0", 0, CONFIG_BACKENDS_MAX)},
     {WORD(retry.methods, "all", methods_words)},
     {NUMBER(retry.hold_bytes, "262144", 0, UINT32_C(64) << 20)},
@@ -151,6 +160,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     case CONFIG_KIND_FILE:
         snprintf(text, size, "a file name or null");
         break;
+    case CONFIG_KIND_TARGET:
+        snprintf(text, size, "a path that begins with '/', or null");
+        break;
     case CONFIG_KIND_NETWORKS:
         snprintf(text, size, "an array of up to %d addresses or ADDRESS/BITS", CIDR_SET_MAX);
         break;
@@ -203,6 +215,21 @@ static bool set_file(char *field, const char *text)
     return true;
 }
 
+/* A path goes into a request line as it is: nothing may stand in it that could end that line or be more than
+ * a path and a query. */
+static bool set_target(char *field, const char *text)
+{
+    size_t length = strlen(text);
+    if (text[0] != '/' || length >= CONFIG_TARGET_BYTES)
+        return false;
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c <= ' ' || *c >= 0x7f || *c == '#')
+            return false;
+    }
+    memcpy(field, text, length + 1);
+    return true;
+}
+
 static bool set_address_or_off(const struct config_key *key, char *base, const char *text, const char **why_)
 {
     void *address = base + key->offset;
@@ -235,6 +262,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
         return set_address_or_off(key, base, text, why_);
     case CONFIG_KIND_FILE:
         return set_file(field, text);
+    case CONFIG_KIND_TARGET:
+        return set_target(field, text);
     case CONFIG_KIND_NETWORKS:
         return empty_networks(field, text);
     case CONFIG_KIND_NAME:
@@ -251,7 +280,7 @@ bool config_key_set(const struct config_key *key, void *base, const char *text,
                     char expected_[static CONFIG_EXPECTED_BYTES])
 {
     const char *why = NULL;
-    if (text == NULL && key->kind == CONFIG_KIND_FILE) {
+    if (text == NULL && (key->kind == CONFIG_KIND_FILE || key->kind == CONFIG_KIND_TARGET)) {
         *((char *)base + key->offset) = '\0';
         return true;
     }

@@ -21,6 +21,7 @@ enum config_kind {
     CONFIG_KIND_ADDRESS,        /* struct config_address */
     CONFIG_KIND_ADDRESS_OR_OFF, /* the same, or "off"; a bool beside it tells which */
     CONFIG_KIND_FILE,           /* file name or null: char[CONFIG_PATH_BYTES], null is "" */
+    CONFIG_KIND_TARGET,         /* path of a request or null: char[CONFIG_TARGET_BYTES], null is "" */
     CONFIG_KIND_NETWORKS,       /* array of addresses and ADDRESS/BITS: struct cidr_set */
     CONFIG_KIND_NAME,           /* a backend's name: char[CONFIG_NAME_BYTES] */
     CONFIG_KIND_URL,            /* a backend's URL: the whole struct config_backend */

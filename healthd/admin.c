@@ -12,12 +12,19 @@
 #include <jansson.h>
 #include <string.h>
 
+/* What a request says beside its path; slices, still percent-encoded. */
+struct call {
+    struct slice name; /* what stands for NAME in the path */
+    struct slice query;
+};
+
 /* What may be done at a path. */
 struct route {
-    const char *path;
+    const char *path;  /* NAME in it stands for a backend's name */
     const char *allow; /* "GET, HEAD" or "POST" */
     bool open;         /* no token is asked for: for load balancers and orchestrators */
-    void (*answer)(const struct admin_context *context, struct slice query, struct admin_response *response_);
+    void (*answer)(const struct admin_context *context, const struct call *call,
+                   struct admin_response *response_);
 };
 
 /* Makes *RESPONSE_ one of STATUS with BODY, JSON text. BODY NULL stands for no memory. */
@@ -118,7 +125,7 @@ static bool find_backend(const struct config *config, struct slice name, uint32_
     char plain[CONFIG_NAME_BYTES];
     size_t length;
     if (!percent_decode(name, plain, sizeof plain, &length)) {
-        admin_refuse(400, "bad_escape", "a % in the query is not followed by two hex digits", response_);
+        admin_refuse(400, "bad_escape", "a % is not followed by two hex digits", response_);
         return false;
     }
     for (uint32_t i = 0; i < config->backend_count && length < sizeof plain; i++) {
@@ -131,13 +138,13 @@ static bool find_backend(const struct config *config, struct slice name, uint32_
     return false;
 }
 
-/* Whether KEY, still percent-encoded, is "backend". */
-static bool is_backend_key(struct slice key)
+/* Whether TEXT, still percent-encoded, is WORD, which is short. */
+static bool is_word(struct slice text, struct slice word)
 {
-    char plain[sizeof "backend" - 1];
+    char plain[16];
     size_t length;
-    return percent_decode(key, plain, sizeof plain, &length) && length == sizeof plain &&
-           memcmp(plain, "backend", length) == 0;
+    return percent_decode(text, plain, sizeof plain, &length) && length <= sizeof plain &&
+           slice_equal((struct slice){.at = plain, .length = length}, word);
 }
 
 /* Reads the query of a reset: *ONE_ tells whether it names a backend, *BACKEND_ which. A misspelt key is
@@ -152,7 +159,7 @@ static bool read_reset_query(const struct config *config, struct slice query, bo
         if (key.length == 0 && value.length == 0) {
             continue;
         }
-        if (!is_backend_key(key)) {
+        if (!is_word(key, SLICE("backend"))) {
             admin_refuse(400, "unknown_key", "the query may hold backend=NAME and nothing else", response_);
             return false;
         }
@@ -169,47 +176,82 @@ static bool read_reset_query(const struct config *config, struct slice query, bo
     return true;
 }
 
-static void answer_stats(const struct admin_context *context, struct slice query,
+static void answer_stats(const struct admin_context *context, const struct call *call,
                          struct admin_response *response_)
 {
-    (void)query;
-    respond_text(200, stats_json(context), response_);
+    bool evidence = false;
+    struct slice query = call->query;
+    while (query.length > 0) {
+        struct slice value;
+        struct slice key = cut(cut(query, '&', &query), '=', &value);
+        evidence = evidence || (is_word(key, SLICE("evidence")) && is_word(value, SLICE("1")));
+    }
+    respond_text(200, stats_json(context, evidence), response_);
 }
 
-static void answer_reset(const struct admin_context *context, struct slice query,
+static void answer_reset(const struct admin_context *context, const struct call *call,
                          struct admin_response *response_)
 {
     bool one;
     uint32_t backend = 0;
-    if (!read_reset_query(context->config, query, &one, &backend, response_)) {
+    if (!read_reset_query(context->config, call->query, &one, &backend, response_)) {
         return;
     }
-    if (one) {
-        ledger_reset(context->ledger, backend);
-    } else {
-        for (uint32_t i = 0; i < ledger_count(context->ledger); i++) {
-            ledger_reset(context->ledger, i);
-        }
+    uint32_t first = one ? backend : 0;
+    uint32_t end = one ? backend + 1 : ledger_count(context->ledger);
+    for (uint32_t i = first; i < end; i++) {
+        ledger_reset(context->ledger, i);
+        evidence_reset(context->evidence, i);
+    }
+    if (!one) {
         traffic_reset(context->traffic);
     }
     struct slice name = one ? slice_of(context->config->backends[backend].name) : SLICE("all");
     plog_pairs(CONFIG_LOG_INFO, "counts reset by an admin request",
                (const struct plog_pair[]){{.key = "backend", .value = name}, {.key = NULL}});
-    answer_stats(context, query, response_);
+    answer_stats(context, call, response_);
 }
 
-static void answer_healthz(const struct admin_context *context, struct slice query,
+static void set_drain(const struct admin_context *context, struct slice name, bool drain,
+                      struct admin_response *response_)
+{
+    uint32_t backend;
+    if (!find_backend(context->config, name, &backend, response_)) {
+        return;
+    }
+    ledger_drain(context->ledger, backend, drain);
+    plog_pairs(CONFIG_LOG_INFO,
+               drain ? "backend drains by an admin request" : "backend drains no more by an admin request",
+               (const struct plog_pair[]){{.key = "backend",
+                                           .value = slice_of(context->config->backends[backend].name)},
+                                          {.key = NULL}});
+    respond_text(200, stats_backend_json(context, backend), response_);
+}
+
+static void answer_drain(const struct admin_context *context, const struct call *call,
+                         struct admin_response *response_)
+{
+    set_drain(context, call->name, true, response_);
+}
+
+static void answer_undrain(const struct admin_context *context, const struct call *call,
+                           struct admin_response *response_)
+{
+    set_drain(context, call->name, false, response_);
+}
+
+static void answer_healthz(const struct admin_context *context, const struct call *call,
                            struct admin_response *response_)
 {
     (void)context;
-    (void)query;
+    (void)call;
     respond(200, json_pack("{s:s}", "status", "ok"), response_);
 }
 
-static void answer_readyz(const struct admin_context *context, struct slice query,
+static void answer_readyz(const struct admin_context *context, const struct call *call,
                           struct admin_response *response_)
 {
-    (void)query;
+    (void)call;
     struct admin_gauges gauges = {0};
     context->gauges(context->owner, &gauges);
     respond(gauges.ready ? 200 : 503, json_pack("{s:s}", "status", gauges.ready ? "ready" : "draining"),
@@ -221,14 +263,34 @@ static const struct route routes[] = {
     {.path = "/admin/reset", .allow = "POST", .answer = answer_reset},
     {.path = "/admin/healthz", .allow = "GET, HEAD", .open = true, .answer = answer_healthz},
     {.path = "/admin/readyz", .allow = "GET, HEAD", .open = true, .answer = answer_readyz},
+    {.path = "/admin/backends/NAME/drain", .allow = "POST", .answer = answer_drain},
+    {.path = "/admin/backends/NAME/undrain", .allow = "POST", .answer = answer_undrain},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 
-static const struct route *find_route(struct slice path)
+/* Whether PATH is PATTERN, with one segment for the NAME in it, if there is one; *NAME_ is that. */
+static bool path_fits(struct slice path, const char *pattern, struct slice *name_)
+{
+    const char *hole = strstr(pattern, "NAME");
+    if (hole == NULL) {
+        return slice_equal(path, slice_of(pattern));
+    }
+    size_t before = (size_t)(hole - pattern);
+    struct slice tail = slice_of(hole + strlen("NAME"));
+    if (path.length <= before + tail.length || memcmp(path.at, pattern, before) != 0) {
+        return false;
+    }
+    size_t length = path.length - before - tail.length;
+    *name_ = (struct slice){.at = path.at + before, .length = length};
+    return memchr(name_->at, '/', length) == NULL &&
+           slice_equal((struct slice){.at = name_->at + length, .length = tail.length}, tail);
+}
+
+static const struct route *find_route(struct slice path, struct slice *name_)
 {
     for (size_t i = 0; i < ROUTES; i++) {
-        if (slice_equal(path, slice_of(routes[i].path))) {
+        if (path_fits(path, routes[i].path, name_)) {
             return &routes[i];
         }
     }
@@ -298,9 +360,9 @@ static void refuse_path(struct admin_response *response_)
 void admin_answer(const struct admin_context *context, const struct admin_request *request,
                   struct admin_response *response_)
 {
-    struct slice query;
-    struct slice path = cut(request->target, '?', &query);
-    const struct route *route = find_route(path);
+    struct call call = {.name = {0}};
+    struct slice path = cut(request->target, '?', &call.query);
+    const struct route *route = find_route(path, &call.name);
     bool open = context->token == NULL || (route != NULL && route->open);
     if (!open && !is_authorized(context->token, request->authorization, response_)) {
         return;
@@ -314,5 +376,5 @@ void admin_answer(const struct admin_context *context, const struct admin_reques
         response_->allow = route->allow;
         return;
     }
-    route->answer(context, query, response_);
+    route->answer(context, &call, response_);
 }

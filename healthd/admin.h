@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * The admin endpoint's answers: from a request's method, target and Authorization to a status and a JSON
- * body. Pure but for the ledger and traffic that it reads and resets; admin_server.h has the sockets and the
- * thread. */
+ * body. Pure but for the ledger, evidence and traffic that it reads and resets; admin_server.h has the
+ * sockets and the thread. */
 #ifndef HOLDFAST_HEALTHD_ADMIN_H
 #define HOLDFAST_HEALTHD_ADMIN_H
 
 #include "common/config.h"
 #include "common/slice.h"
+#include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
 
@@ -22,6 +23,7 @@ struct admin_gauges {
 struct admin_context {
     const struct config *config;
     struct ledger *ledger;
+    struct evidence *evidence;
     struct traffic *traffic;
     void (*gauges)(void *owner, struct admin_gauges *gauges_); /* called on the admin thread */
     void *owner;
@@ -55,7 +57,11 @@ void admin_answer(const struct admin_context *context, const struct admin_reques
  */
 void admin_refuse(int status, const char *name, const char *reason, struct admin_response *response_);
 
-/* The stats as JSON text (malloc'ed, ends in a newline), or NULL without memory. */
-char *stats_json(const struct admin_context *context);
+/* The stats as JSON text (malloc'ed, ends in a newline), or NULL without memory; WITH_EVIDENCE gives each
+ * backend a further key, "evidence". */
+char *stats_json(const struct admin_context *context, bool with_evidence);
+
+/* One backend's object of the stats, in the same form, or NULL. */
+char *stats_backend_json(const struct admin_context *context, uint32_t backend);
 
 #endif

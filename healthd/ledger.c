@@ -15,20 +15,27 @@
 #include "common/lock.h"
 #include "common/panic.h"
 #include "healthd/histogram.h"
+#include "healthd/probe_track.h"
+#include "healthd/window.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct page_shared {
-    enum backend_state state;
+    enum backend_state state; /* follows from the next three: show_state() */
+    bool drained, ejected, down;
     bool ejected_at_known;
-    uint64_t epoch; /* resets so far */
+    uint64_t epoch;    /* resets so far */
+    uint64_t readmits; /* by probes, so far */
+    uint64_t changes;  /* of `ejected` and `down`, so far */
     _Atomic uint64_t in_flight;
     _Atomic uint64_t attempts, status_200, non_200, failures;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
     struct timespec ejected_at;
+    struct probe_track probes;
+    struct window window; /* where the policy has one: the failures by their time */
     struct histogram latency;
 };
 
@@ -38,9 +45,11 @@ struct page {
 };
 
 struct ledger {
-    cache_aligned _Atomic uint64_t rotation; /* read for every request, written on a change of state */
+    /* read for every request, written on a change of state */
+    cache_aligned _Atomic uint64_t rotation;
+    _Atomic uint64_t drained;
     cache_aligned uint32_t count;
-    uint32_t eject_after;
+    struct ledger_policy policy;
     struct page pages[];
 };
 
@@ -73,7 +82,7 @@ static struct page *page_of(struct ledger *l, uint32_t backend)
     return &l->pages[backend];
 }
 
-struct ledger *ledger_new(uint32_t count, uint32_t eject_after)
+struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
 {
     MUST(count >= 1 && count <= CONFIG_BACKENDS_MAX);
     size_t bytes = sizeof(struct ledger) + count * sizeof(struct page);
@@ -83,7 +92,7 @@ struct ledger *ledger_new(uint32_t count, uint32_t eject_after)
     }
     memset(l, 0, bytes);
     l->count = count;
-    l->eject_after = eject_after;
+    l->policy = *policy;
     for (uint32_t i = 0; i < count; i++) {
         lock_init(&l->pages[i].lock);
         l->pages[i].shared.state = BACKEND_UP;
@@ -108,18 +117,46 @@ uint32_t ledger_count(const struct ledger *l)
     return l->count;
 }
 
-/* Sets the state of PAGE and mirrors it in the rotation. The page's lock keeps two changes of the same bit
- * apart; the other bits change under other locks, so the word itself needs an atomic step. */
-static void set_state(struct ledger *l, struct page *page, enum backend_state state)
+static void set_bit(_Atomic uint64_t *word, uint64_t bit, bool on)
+{
+    if (on) {
+        atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    } else {
+        atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    }
+}
+
+/* Sets PAGE's state to what its facts make it, and mirrors it in the sets. The page's lock keeps two
+ * changes of the same bit apart; the other bits change under other locks, so the words themselves need an
+ * atomic step. */
+static void show_state(struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    uint64_t bit = UINT64_C(1) << (page - l->pages);
+    s->state = s->drained   ? BACKEND_DRAINING
+               : s->ejected ? BACKEND_EJECTED
+               : s->down    ? BACKEND_DOWN
+                            : BACKEND_UP;
+    set_bit(&l->rotation, bit, s->state == BACKEND_UP);
+    set_bit(&l->drained, bit, s->drained);
+}
+
+/* Changes what is known of PAGE's health. */
+static void set_health(struct ledger *l, struct page *page, bool ejected, bool down)
     requires_lock(&page->lock)
 {
-    uint64_t bit = UINT64_C(1) << (page - l->pages);
-    page->shared.state = state;
-    if (state == BACKEND_UP) {
-        atomic_fetch_or_explicit(&l->rotation, bit, memory_order_relaxed);
-    } else {
-        atomic_fetch_and_explicit(&l->rotation, ~bit, memory_order_relaxed);
+    struct page_shared *s = &page->shared;
+    bool was_well = !s->ejected && !s->down;
+    bool is_well = !ejected && !down;
+    s->ejected = ejected;
+    s->down = down;
+    s->changes++;
+    if (was_well && !is_well) {
+        probe_track_fell(&s->probes, clock_mono(), l->policy.interval_ms);
+    } else if (!was_well && is_well) {
+        probe_track_returned(&s->probes, clock_mono());
     }
+    show_state(l, page);
 }
 
 bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct attempt_ticket *ticket_)
@@ -127,11 +164,11 @@ bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct at
     struct page *page = page_of(l, backend);
     lock_take(&page->lock);
     struct page_shared *s = &page->shared;
-    bool begun = !require_up || s->state == BACKEND_UP;
+    bool begun = s->state == BACKEND_UP || (!require_up && s->state != BACKEND_DRAINING);
     if (begun) {
         counter_up(&s->attempts);
         counter_up(&s->in_flight);
-        *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch};
+        *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch, .readmits = s->readmits};
     }
     lock_free(&page->lock);
     return begun;
@@ -165,18 +202,48 @@ static void count_outcome(struct page *page, const struct attempt_outcome *outco
     UNREACHABLE();
 }
 
-/* Counts a failure against the backend, if it is up. Returns whether that failure ejected it. */
-static bool count_failure(struct ledger *l, struct page *page) requires_lock(&page->lock)
+/* Adds a failure to PAGE's, and lets go of those that have left the window. Returns how many there are. The
+ * clock is read under the lock, so that time never runs backwards for the window. */
+static uint64_t add_failure(const struct ledger *l, struct page *page) requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
-    if (s->state != BACKEND_UP) {
+    uint64_t failures = l->policy.window_ms == 0 ? counter_get(&s->failures) + 1
+                                                 : window_add(&s->window, clock_mono(), l->policy.window_ms);
+    counter_set(&s->failures, failures);
+    return failures;
+}
+
+/* Starts to count failures anew. */
+static void clear_failures(struct page *page) requires_lock(&page->lock)
+{
+    counter_set(&page->shared.failures, 0);
+    page->shared.window = (struct window){.newest = 0};
+}
+
+/* The failures of PAGE that count now. Of an ejected backend it is the count that ejected it: it slides no
+ * more. */
+static uint64_t failures_now(const struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    if (l->policy.window_ms == 0 || s->ejected) {
+        return counter_get(&s->failures);
+    }
+    return window_sum(&s->window, clock_mono(), l->policy.window_ms);
+}
+
+/* Counts the failure of TICKET's attempt against the backend, if it is up and has not come back since.
+ * Returns whether that failure ejected it. */
+static bool count_failure(struct ledger *l, struct page *page, const struct attempt_ticket *ticket)
+    requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    if (s->state != BACKEND_UP || ticket->readmits != s->readmits) {
         return false;
     }
-    counter_up(&s->failures);
-    if (counter_get(&s->failures) <= l->eject_after) {
+    if (add_failure(l, page) <= l->policy.eject_after) {
         return false;
     }
-    set_state(l, page, BACKEND_EJECTED);
+    set_health(l, page, true, s->down);
     counter_up(&s->ejections);
     clock_gettime(CLOCK_REALTIME, &s->ejected_at);
     s->ejected_at_known = true;
@@ -192,7 +259,7 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
     if (ticket->epoch == page->shared.epoch) {
         count_outcome(page, outcome);
         if (outcome->failure && outcome->end != ATTEMPT_CANCELLED) {
-            ejected = count_failure(l, page);
+            ejected = count_failure(l, page, ticket);
         }
     }
     lock_free(&page->lock);
@@ -204,10 +271,73 @@ uint64_t ledger_rotation(const struct ledger *l)
     return atomic_load_explicit(&l->rotation, memory_order_relaxed);
 }
 
+uint64_t ledger_drained(const struct ledger *l)
+{
+    return atomic_load_explicit(&l->drained, memory_order_relaxed);
+}
+
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
     MUST(backend < l->count);
     return counter_get(&l->pages[backend].shared.in_flight);
+}
+
+bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_)
+{
+    struct page *page = page_of(l, backend);
+    mono_ns now = clock_mono();
+    lock_take(&page->lock);
+    const struct page_shared *s = &page->shared;
+    bool begun = now >= s->probes.silent_until;
+    *ticket_ = (struct probe_ticket){.backend = backend, .changes = s->changes};
+    lock_free(&page->lock);
+    return begun;
+}
+
+/* The probes brought PAGE back: not if it was ejected and somebody must reset it. Its old failures count no
+ * more where probes readmit. */
+static enum probe_effect bring_back(struct ledger *l, struct page *page) requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    bool readmit = l->policy.readmit_by_probes;
+    bool changes = s->down || (s->ejected && readmit);
+    if (!changes) {
+        return PROBE_NO_EFFECT;
+    }
+    if (readmit) {
+        s->readmits++;
+        clear_failures(page);
+    }
+    set_health(l, page, s->ejected && !readmit, false);
+    return s->ejected ? PROBE_NO_EFFECT : PROBE_BROUGHT_BACK;
+}
+
+enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good)
+{
+    struct page *page = page_of(l, ticket->backend);
+    enum probe_effect effect = PROBE_NO_EFFECT;
+    lock_take(&page->lock);
+    struct page_shared *s = &page->shared;
+    if (ticket->changes == s->changes) {
+        enum probe_turn turn = probe_track_count(&s->probes, good, l->policy.rise, l->policy.fall);
+        if (turn == PROBE_RISEN) {
+            effect = bring_back(l, page);
+        } else if (turn == PROBE_FALLEN && !s->down) {
+            effect = s->ejected ? PROBE_NO_EFFECT : PROBE_TOOK_DOWN;
+            set_health(l, page, s->ejected, true);
+        }
+    }
+    lock_free(&page->lock);
+    return effect;
+}
+
+void ledger_drain(struct ledger *l, uint32_t backend, bool drain)
+{
+    struct page *page = page_of(l, backend);
+    lock_take(&page->lock);
+    page->shared.drained = drain;
+    show_state(l, page);
+    lock_free(&page->lock);
 }
 
 void ledger_reset(struct ledger *l, uint32_t backend)
@@ -219,7 +349,7 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     counter_set(&s->attempts, 0);
     counter_set(&s->status_200, 0);
     counter_set(&s->non_200, 0);
-    counter_set(&s->failures, 0);
+    clear_failures(page);
     counter_set(&s->error_connect, 0);
     counter_set(&s->error_timeout, 0);
     counter_set(&s->error_reset, 0);
@@ -227,7 +357,10 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     counter_set(&s->ejections, 0);
     s->ejected_at_known = false;
     memset(&s->latency, 0, sizeof s->latency);
-    set_state(l, page, BACKEND_UP);
+    s->drained = false;
+    set_health(l, page, false, false);
+    s->probes =
+        (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
     lock_free(&page->lock);
 }
 
@@ -242,7 +375,7 @@ void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
         .attempts = counter_get(&s->attempts),
         .status_200 = counter_get(&s->status_200),
         .non_200 = counter_get(&s->non_200),
-        .failures = counter_get(&s->failures),
+        .failures = failures_now(l, page),
         .error_connect = counter_get(&s->error_connect),
         .error_timeout = counter_get(&s->error_timeout),
         .error_reset = counter_get(&s->error_reset),

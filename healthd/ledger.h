@@ -4,9 +4,14 @@
  * transition to `ejected` are exact however many workers write at once. The counters are atomic, so that the
  * balancer and the stats may look without the mutex.
  *
- * States of a backend (docs/architecture.md draws them):
- *   up       in rotation. -> ejected, by the failure that makes the count more than eject_after
- *   ejected  out of rotation; failures no longer count. -> up, by ledger_reset()
+ * Three facts are kept of a backend, each with its own cause and its own mend: an operator drains it, it was
+ * ejected for its answers, its probes fail. Its state is the first of these that holds:
+ *   draining nothing new is sent to it, not even as a last resort; what is in flight goes on. Ends by
+ *            ledger_drain() or ledger_reset(); what it was before shows again
+ *   ejected  its failures went over eject_after. Ends by ledger_reset(); where probes readmit, also by `rise`
+ *            good probes that began after the ejection: then the failures are counted from zero again
+ *   down     `fall` probes in a row failed. Ends by `rise` good ones in a row, or by ledger_reset()
+ *   up       in rotation; only now do failures count. -> ejected, -> down
  */
 #ifndef HOLDFAST_HEALTHD_LEDGER_H
 #define HOLDFAST_HEALTHD_LEDGER_H
@@ -45,8 +50,27 @@ struct attempt_outcome {
 /* What ledger_begin() hands out and ledger_end() takes back. */
 struct attempt_ticket {
     uint32_t backend;
-    uint64_t epoch; /* resets seen by the backend when the attempt began */
+    uint64_t epoch;    /* resets seen by the backend when the attempt began */
+    uint64_t readmits; /* readmissions seen then */
 };
+
+/* The rules of the configuration; all zeros but eject_after: nothing is probed. */
+struct ledger_policy {
+    uint32_t eject_after;
+    uint32_t window_ms; /* the count of failures slides over so much time; 0: it does not */
+    bool readmit_by_probes;
+    uint32_t rise, fall;  /* good or failed probes in a row that change the state */
+    uint32_t interval_ms; /* from one probe to the next: what pauses are counted in */
+};
+
+/* What ledger_probe_begin() hands out and ledger_probe_end() takes back. */
+struct probe_ticket {
+    uint32_t backend;
+    uint64_t changes; /* of the backend's state, seen when the probe began */
+};
+
+/* What a probe did to its backend. */
+enum probe_effect { PROBE_NO_EFFECT, PROBE_TOOK_DOWN, PROBE_BROUGHT_BACK };
 
 /* A consistent copy of one backend's page: attempts == status_200 + non_200 + the errors + in flight since
  * reset. */
@@ -61,9 +85,9 @@ struct ledger_page {
     double latency_p50_ms, latency_p99_ms; /* of answered attempts since start or reset; 0 without any */
 };
 
-/* Makes a ledger with COUNT pages (1 to CONFIG_BACKENDS_MAX), all up, that ejects a backend when its failures
- * are more than EJECT_AFTER. NULL when there is no memory. */
-struct ledger *ledger_new(uint32_t count, uint32_t eject_after);
+/* Makes a ledger with COUNT pages (1 to CONFIG_BACKENDS_MAX), all up, that goes by POLICY, which is copied.
+ * NULL when there is no memory. */
+struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy);
 
 /* Frees L, which nobody may use any more; NULL is fine. */
 void ledger_delete(struct ledger *l);
@@ -72,24 +96,39 @@ uint32_t ledger_count(const struct ledger *l);
 
 /* Begins an attempt on BACKEND: counts it and one in flight, and fills *TICKET_. When REQUIRE_UP is set and
  * the backend is not up (any more), nothing is counted and the result is false: nothing may be sent to it.
- * With REQUIRE_UP unset (all backends are out, so all are tried) it always succeeds. Any thread, no lock
- * held. The decision and the count are one step: after the failure that ejects, no ledger_begin(.., true, ..)
- * succeeds. */
+ * With REQUIRE_UP unset (all backends are out, so all are tried) only a draining one is refused. Any thread,
+ * no lock held. The decision and the count are one step: after the failure that ejects, no ledger_begin(..,
+ * true, ..) succeeds. */
 must_check bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up,
                              struct attempt_ticket *ticket_);
 
 /* Ends the attempt of TICKET with OUTCOME. Returns true when this very call moved the backend from up to
  * ejected, so that one caller logs it. An attempt that began before the last reset only leaves `in flight`.
- * Failures of a backend that is not up are counted as outcomes but not as `failures`. Any thread, no lock
- * held. */
+ * Failures of a backend that is not up, and of attempts that began before its last readmission, are counted
+ * as outcomes but not as `failures`. Any thread, no lock held. */
 bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const struct attempt_outcome *outcome);
 
 /* The backends that are up, as a set: bit I for backend I. Lock-free: may be stale by the time it is read,
  * which is why ledger_begin() decides. */
 uint64_t ledger_rotation(const struct ledger *l);
 
+/* The backends that drain, as a set; lock-free, as stale as the above. */
+uint64_t ledger_drained(const struct ledger *l);
+
 /* Attempts in flight on BACKEND; lock-free, for balancing. */
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);
+
+/* Begins a probe of BACKEND. False when it fell so often that it is to be left alone for now: no probe then.
+ * One thread for each backend, no lock held. */
+must_check bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_);
+
+/* Ends the probe of TICKET, which was GOOD or not. A probe during which the state changed tells nothing about
+ * the backend as it is now, and is not counted. No lock held. */
+must_check enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good);
+
+/* Drains BACKEND, or ends that: it is then what it was before, or has become since. Any thread, no lock held.
+ */
+void ledger_drain(struct ledger *l, uint32_t backend, bool drain);
 
 /* Zeroes all counts of BACKEND, at once, and makes it up. Any thread, no lock held. */
 void ledger_reset(struct ledger *l, uint32_t backend);

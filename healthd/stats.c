@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/panic.h"
+#include "healthd/json_evidence.h"
 #include "healthd/json_text.h"
 
 #include <jansson.h>
@@ -67,8 +68,20 @@ static json_t *backend_object(const struct config_backend *backend, const struct
         milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
+/* Adds the evidence of BACKEND to its OBJECT, which is freed without memory. */
+static json_t *add_evidence(const struct admin_context *context, uint32_t backend, json_t *object)
+{
+    struct evidence_page page;
+    evidence_read(context->evidence, backend, &page);
+    if (json_object_set_new(object, "evidence", evidence_object(&page)) != 0) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 /* The array of all backends; sets *ALL_EJECTED_ when none of them is up. */
-static json_t *backends_array(const struct admin_context *context, bool *all_ejected_)
+static json_t *backends_array(const struct admin_context *context, bool with_evidence, bool *all_ejected_)
 {
     json_t *array = json_array();
     *all_ejected_ = true;
@@ -78,7 +91,11 @@ static json_t *backends_array(const struct admin_context *context, bool *all_eje
         if (page.state == BACKEND_UP) {
             *all_ejected_ = false;
         }
-        if (json_array_append_new(array, backend_object(&context->config->backends[i], &page)) != 0) {
+        json_t *object = backend_object(&context->config->backends[i], &page);
+        if (with_evidence) {
+            object = add_evidence(context, i, object);
+        }
+        if (json_array_append_new(array, object) != 0) {
             json_decref(array);
             return NULL;
         }
@@ -86,11 +103,19 @@ static json_t *backends_array(const struct admin_context *context, bool *all_eje
     return array;
 }
 
+char *stats_backend_json(const struct admin_context *context, uint32_t backend)
+{
+    struct ledger_page page;
+    ledger_read(context->ledger, backend, &page);
+    return json_text(backend_object(&context->config->backends[backend], &page));
+}
+
 static json_t *policy_object(const struct config *config)
 {
-    /* There is no window and no way back by probes yet: these two say so. */
-    return json_pack("{s:s, s:I, s:i, s:s}", "failure", failure_name(config->health.failure), "eject_after",
-                     integer(config->health.eject_after), "window_ms", 0, "readmit", "manual");
+    bool probes = config->health.readmit == CONFIG_READMIT_PROBE;
+    return json_pack("{s:s, s:I, s:I, s:s}", "failure", failure_name(config->health.failure), "eject_after",
+                     integer(config->health.eject_after), "window_ms", integer(config->health.window_ms),
+                     "readmit", probes ? "probe" : "manual");
 }
 
 static json_t *requests_object(struct traffic *traffic)
@@ -103,13 +128,13 @@ static json_t *requests_object(struct traffic *traffic)
                      integer(totals.retried), "rescued", integer(totals.rescued));
 }
 
-char *stats_json(const struct admin_context *context)
+char *stats_json(const struct admin_context *context, bool with_evidence)
 {
     struct admin_gauges gauges = {0};
     context->gauges(context->owner, &gauges);
     double uptime_seconds = (double)(clock_mono() - context->started_ns) / (double)NS_PER_S;
     bool all_ejected;
-    json_t *backends = backends_array(context, &all_ejected);
+    json_t *backends = backends_array(context, with_evidence, &all_ejected);
     json_t *root =
         json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
                   HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",

@@ -133,6 +133,7 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     rules.sender = &a->sender;
     enum response_end end = response_receive(a->response, fd, &rules);
     enum watch_cut cut = watch_disarm(a->watch);
+    a->empty = end == RESPONSE_EMPTY;
     if (cut != WATCH_NOT_CUT) {
         a->response->excess = true;
     }
@@ -206,6 +207,7 @@ enum attempt_end attempt_run(struct attempt *a)
         return ATTEMPT_CANCELLED;
     }
     if (fd == -1) {
+        a->connect_error = errno;
         return ATTEMPT_CONNECT;
     }
     return converse(a, fd, request_head(a), &untouched);

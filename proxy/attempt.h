@@ -29,6 +29,9 @@ struct attempt {
     bool may_leave;            /* may be given up when its backend is taken out of rotation */
     struct response *response; /* cleared; what comes goes there */
 
+    int connect_error; /* with ATTEMPT_CONNECT: errno */
+    bool empty;        /* the connection ended before the first byte of a response */
+
     struct sender sender;                     /* what of the request is still to be sent */
     char chunk_size[ATTEMPT_SIZE_LINE_BYTES]; /* its chunk-size line */
 

@@ -13,6 +13,7 @@
 #include "common/net.h"
 #include "common/panic.h"
 #include "proxy/attempt.h"
+#include "proxy/cause.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 #include "proxy/verdict.h"
@@ -73,9 +74,9 @@ enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
         return WATCH_CUT_CLIENT;
     }
     /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
-     * for. */
+     * for. What is in flight on one that drains may finish. */
     uint64_t rotation = ledger_rotation(proxy->ledger);
-    bool out = (rotation >> subject->backend & 1) == 0;
+    bool out = ((rotation | ledger_drained(proxy->ledger)) >> subject->backend & 1) == 0;
     bool hangs = clock_mono() > deadline_after_ms(subject->since, proxy->config->timeouts.connect_ms);
     return subject->may_leave && out && hangs && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
 }
@@ -130,7 +131,30 @@ static void log_failure(const struct trial *t, uint32_t backend, const struct at
     plog_pairs(CONFIG_LOG_DEBUG, "attempt failed", pairs);
 }
 
-/* Writes the end of the attempt in CURRENT into the ledger and the log. */
+/* Keeps the failure OUTCOME, which EJECTED the backend or not, as evidence. */
+static void keep_evidence(const struct trial *t, const struct attempt_outcome *outcome, bool ejected)
+{
+    const struct http_head *head = &t->request->head;
+    const struct identity *identity = &t->attempt.identity;
+    struct cause_detail detail = {
+        .connect_error = t->attempt.connect_error,
+        .empty = t->attempt.empty,
+        .reset = t->attempt.response->reset,
+    };
+    struct evidence_note note = {
+        .cause = cause_of(outcome, &detail),
+        .status = outcome->end == ATTEMPT_ANSWERED ? outcome->status : 0,
+        .method = head->method,
+        .path = cause_path(head->target),
+        .request_id = {identity->request_id, identity->request_id_length},
+        .attempt = t->attempts,
+        .duration_ns = clock_mono() - t->begun,
+        .ejected = ejected,
+    };
+    evidence_keep(t->x->proxy->evidence, t->ticket.backend, &note);
+}
+
+/* Writes the end of the attempt in CURRENT into the ledger, the evidence and the log. */
 static void record(struct trial *t, const struct attempt_outcome *outcome)
 {
     struct proxy *proxy = t->x->proxy;
@@ -138,7 +162,11 @@ static void record(struct trial *t, const struct attempt_outcome *outcome)
         t->failures++;
         log_failure(t, t->ticket.backend, outcome);
     }
-    if (ledger_end(proxy->ledger, &t->ticket, outcome)) {
+    bool ejected = ledger_end(proxy->ledger, &t->ticket, outcome);
+    if (outcome->failure) {
+        keep_evidence(t, outcome, ejected);
+    }
+    if (ejected) {
         log_ejection(proxy, t->ticket.backend, outcome);
     }
 }
@@ -218,7 +246,8 @@ static int next_backend(struct trial *t, struct attempt_ticket *ticket_)
     for (;;) {
         uint64_t fit = ledger_rotation(proxy->ledger) & ~t->tried;
         bool require_up = fit != 0;
-        int backend = balancer_pick(&proxy->balancer, require_up ? fit : all & ~t->tried);
+        uint64_t last_resort = all & ~t->tried & ~ledger_drained(proxy->ledger);
+        int backend = balancer_pick(&proxy->balancer, require_up ? fit : last_resort);
         if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
             t->attempt.may_leave = require_up && t->attempt.may_replay;
             return backend;

@@ -7,6 +7,7 @@
 #include "common/net.h"
 #include "common/panic.h"
 #include "healthd/admin_server.h"
+#include "healthd/probe.h"
 #include "proxy/exchange.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
@@ -29,6 +30,7 @@ struct running_proxy {
     struct pool *pool;
     struct listener *listener;
     struct admin_server *admin;
+    struct probes *probes;
     struct admin_context admin_context;
     char token[TOKEN_BYTES];
     uint32_t upstreams_made;
@@ -138,10 +140,19 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     if (!make_upstreams(r, error_)) {
         return false;
     }
-    p->ledger = ledger_new((uint32_t)config->backend_count, config->health.eject_after);
+    p->ledger = ledger_new((uint32_t)config->backend_count,
+                           &(struct ledger_policy){
+                               .eject_after = config->health.eject_after,
+                               .window_ms = config->health.window_ms,
+                               .readmit_by_probes = config->health.readmit == CONFIG_READMIT_PROBE,
+                               .rise = config->health.probe.rise,
+                               .fall = config->health.probe.fall,
+                               .interval_ms = config->health.probe.interval_ms,
+                           });
+    p->evidence = evidence_new((uint32_t)config->backend_count);
     p->traffic = traffic_new(config->workers + 1);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
-    if (p->ledger == NULL || p->traffic == NULL || p->parking == NULL) {
+    if (p->ledger == NULL || p->evidence == NULL || p->traffic == NULL || p->parking == NULL) {
         fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
         return false;
     }
@@ -151,6 +162,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     r->admin_context = (struct admin_context){
         .config = config,
         .ledger = p->ledger,
+        .evidence = p->evidence,
         .traffic = p->traffic,
         .gauges = gauges,
         .owner = r,
@@ -158,6 +170,25 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         .started_ns = clock_mono(),
     };
     return true;
+}
+
+static void addresses_of(void *owner, uint32_t backend, struct net_addresses *addresses_)
+{
+    const struct running_proxy *r = owner;
+    *addresses_ = r->proxy.upstreams[backend].addresses;
+}
+
+static bool start_probes(struct running_proxy *r, struct proxy_error *error_)
+{
+    const struct proxy *p = &r->proxy;
+    if (!probes_wanted(p->config)) {
+        return true;
+    }
+    r->probes = probes_start(p->config, p->ledger, addresses_of, r);
+    if (r->probes == NULL) {
+        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
+    }
+    return r->probes != NULL;
 }
 
 /* The threads. The sockets become theirs as each is started. */
@@ -183,6 +214,9 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
         }
         *admin_fd = -1;
     }
+    if (!start_probes(r, error_)) {
+        return false;
+    }
     r->listener = listener_start(p, *listen_fd);
     if (r->listener == NULL) {
         fail(error_, "--listen: can't start its thread: %s", strerror(errno));
@@ -198,6 +232,7 @@ static void undo(struct running_proxy *r)
     struct proxy *p = &r->proxy;
     listener_stop(r->listener);
     admin_server_stop(r->admin); /* it looks at what goes next */
+    probes_stop(r->probes);
     if (r->pool != NULL) {
         parking_stop(p->parking);
         pool_join(r->pool);
@@ -210,6 +245,7 @@ static void undo(struct running_proxy *r)
     }
     traffic_delete(p->traffic);
     ledger_delete(p->ledger);
+    evidence_delete(p->evidence);
     for (uint32_t i = 0; i < r->upstreams_made; i++) {
         upstream_release(&p->upstreams[i]);
     }

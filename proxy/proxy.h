@@ -4,6 +4,7 @@
 #define HOLDFAST_PROXY_PROXY_H
 
 #include "common/config.h"
+#include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
 #include "proxy/balancer.h"
@@ -20,6 +21,7 @@ struct proxy {
     const struct config *config;
     struct request_limits request_limits;
     struct ledger *ledger;
+    struct evidence *evidence;
     struct traffic *traffic; /* one shard for each worker, one more for the listener thread */
     struct parking *parking;
     struct watchdog *watchdog;

@@ -87,6 +87,7 @@ static ssize_t fill(struct response *r, size_t room, int flags)
         flags = 0; /* MSG_WAITALL would wait for what can't come before the rest of the request is sent */
     }
     ssize_t got = net_recv(r->fd, r->buffer + r->bytes, room, flags);
+    r->reset = got == -1;
     if (got > 0) {
         r->bytes += (size_t)got;
     }

@@ -28,6 +28,7 @@ struct response {
     bool whole;                         /* nothing more will come */
     bool excess;                        /* bytes came behind its end: the connection can't be used again */
     struct sender *sender;              /* NULL when the whole request is sent */
+    bool reset;                         /* the last read met not the end of the connection but its reset */
     const struct http_offence *offence; /* with RESPONSE_MALFORMED */
 };
 

@@ -1,13 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "healthd/admin.h"
 
-#include "common/clock.h"
-
-#include <check.h>
-#include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tests/unit/admin_ask.h"
 
 /* The contract's example, to the letter. */
 static const char contract[] =
@@ -30,145 +24,6 @@ static const char contract[] =
     "     \"in_flight\": 0, \"ejections\": 0, \"ejected_at\": null, \"latency_ms\": {\"p50\": 0, \"p99\": 0}}"
     " ]}";
 
-static struct config config;
-static struct admin_gauges gauges;
-static struct admin_context context;
-
-static void give_gauges(void *owner, struct admin_gauges *gauges_)
-{
-    *gauges_ = *(struct admin_gauges *)owner;
-}
-
-static void set_up(void)
-{
-    config = (struct config){.backend_count = 2, .health = {.eject_after = 10}};
-    snprintf(config.backends[0].name, sizeof config.backends[0].name, "gcp");
-    snprintf(config.backends[0].url, sizeof config.backends[0].url, "http://10.0.0.1:80");
-    snprintf(config.backends[1].name, sizeof config.backends[1].name, "azure");
-    snprintf(config.backends[1].url, sizeof config.backends[1].url, "http://10.0.0.2:80");
-    gauges = (struct admin_gauges){.workers_total = 256, .ready = true};
-    context = (struct admin_context){
-        .config = &config,
-        .ledger = ledger_new(2, 10),
-        .traffic = traffic_new(1),
-        .gauges = give_gauges,
-        .owner = &gauges,
-        .started_ns = clock_mono() - 12500 * NS_PER_MS,
-    };
-}
-
-static void tear_down(void)
-{
-    ledger_delete(context.ledger);
-    traffic_delete(context.traffic);
-}
-
-/* Sends METHOD TARGET with AUTHORIZATION (NULL for none) and expects STATUS and a JSON object, which the
- * caller frees. *RESPONSE_ (NULL: not wanted) is the response; its body is freed already. */
-static json_t *ask(const char *method, const char *target, const char *authorization, int status,
-                   struct admin_response *response_)
-{
-    struct admin_request request = {.method = slice_of(method),
-                                    .target = slice_of(target),
-                                    .authorization = slice_of(authorization)};
-    struct admin_response response;
-    admin_answer(&context, &request, &response);
-    ck_assert_msg(response.status == status, "%s %s: %d, expected %d", method, target, response.status,
-                  status);
-    ck_assert_str_eq(response.content_type, "application/json");
-    ck_assert_ptr_nonnull(response.body);
-    ck_assert_uint_eq(response.body_bytes, strlen(response.body));
-    json_t *json = json_loadb(response.body, response.body_bytes, JSON_REJECT_DUPLICATES, NULL);
-    ck_assert_msg(json_is_object(json), "%s", response.body);
-    free(response.body);
-    if (response_ != NULL) {
-        *response_ = response;
-        response_->body = NULL;
-    }
-    return json;
-}
-
-/* The same where only status and the error's name matter. */
-static void expect_error(const char *method, const char *target, int status, const char *name)
-{
-    json_t *json = ask(method, target, NULL, status, NULL);
-    ck_assert_str_eq(json_string_value(json_object_get(json, "error")), name);
-    ck_assert_ptr_nonnull(json_string_value(json_object_get(json, "reason")));
-    json_decref(json);
-}
-
-/* The value at PATH, keys and array positions separated by '.', of JSON. */
-static const json_t *at(const json_t *json, const char *path)
-{
-    char copy[128];
-    char *rest;
-    snprintf(copy, sizeof copy, "%s", path);
-    for (char *key = strtok_r(copy, ".", &rest); key != NULL; key = strtok_r(NULL, ".", &rest)) {
-        json =
-            json_is_array(json) ? json_array_get(json, strtoul(key, NULL, 10)) : json_object_get(json, key);
-    }
-    ck_assert_msg(json != NULL, "nothing at %s", path);
-    return json;
-}
-
-static json_int_t count_at(const json_t *json, const char *path)
-{
-    ck_assert_msg(json_is_integer(at(json, path)), "%s is not an integer", path);
-    return json_integer_value(at(json, path));
-}
-
-static const char *text_at(const json_t *json, const char *path)
-{
-    ck_assert_msg(json_is_string(at(json, path)), "%s is not a string", path);
-    return json_string_value(at(json, path));
-}
-
-/* Fails unless GOT has the keys of WANT, in the same order, and values of the same types, all the way down.
- */
-static void expect_shape(json_t *want, json_t *got, const char *path)
-{
-    if (json_is_number(want)) {
-        ck_assert_msg(json_is_number(got), "%s is not a number", path);
-        return;
-    }
-    ck_assert_msg(json_is_boolean(want) ? json_is_boolean(got) : json_typeof(want) == json_typeof(got),
-                  "%s has another type", path);
-    char below[256];
-    if (json_is_array(want)) {
-        ck_assert_uint_eq(json_array_size(got), json_array_size(want));
-        for (size_t i = 0; i < json_array_size(want); i++) {
-            snprintf(below, sizeof below, "%.200s.%zu", path, i);
-            expect_shape(json_array_get(want, i), json_array_get(got, i), below);
-        }
-    }
-    if (json_is_object(want)) {
-        ck_assert_msg(json_object_size(want) == json_object_size(got), "%s has more or fewer keys", path);
-        void *a = json_object_iter(want), *b = json_object_iter(got);
-        for (; a != NULL; a = json_object_iter_next(want, a), b = json_object_iter_next(got, b)) {
-            ck_assert_str_eq(json_object_iter_key(b), json_object_iter_key(a));
-            snprintf(below, sizeof below, "%.150s.%.80s", path, json_object_iter_key(a));
-            expect_shape(json_object_iter_value(a), json_object_iter_value(b), below);
-        }
-    }
-}
-
-static void attempt(uint32_t backend, enum attempt_end end, unsigned status, int64_t latency_ns)
-{
-    struct attempt_ticket ticket;
-    ck_assert(ledger_begin(context.ledger, backend, false, &ticket));
-    bool failure = end != ATTEMPT_ANSWERED || status != 200;
-    ledger_end(context.ledger, &ticket,
-               &(struct attempt_outcome){
-                   .end = end, .status = status, .failure = failure, .latency_ns = latency_ns});
-}
-
-static void eject(uint32_t backend)
-{
-    for (int i = 0; i < 11; i++) {
-        attempt(backend, ATTEMPT_ANSWERED, 500, NS_PER_MS);
-    }
-}
-
 START_TEST(fresh_stats_are_the_contract)
 {
     json_t *want = json_loads(contract, 0, NULL);
@@ -187,7 +42,7 @@ END_TEST
 
 START_TEST(text_is_readable)
 {
-    char *text = stats_json(&context);
+    char *text = stats_json(&context, false);
     ck_assert_ptr_nonnull(text);
     ck_assert(text[strlen(text) - 1] == '\n');
     ck_assert_ptr_nonnull(strstr(text, "\"state\": \"up\""));
@@ -282,7 +137,7 @@ START_TEST(latencies_are_rounded)
 {
     attempt(0, ATTEMPT_ANSWERED, 200, 1234567);
     attempt(1, ATTEMPT_ANSWERED, 200, 123456789);
-    char *text = stats_json(&context);
+    char *text = stats_json(&context, false);
     /* At most three digits behind the point below 10 ms, one from there on. */
     for (const char *key = strstr(text, "\"p50\": "); key != NULL; key = strstr(key + 1, "\"p50\": ")) {
         const char *number = key + strlen("\"p50\": ");
@@ -299,15 +154,19 @@ START_TEST(latencies_are_rounded)
 }
 END_TEST
 
-START_TEST(policy_names_the_failure)
+START_TEST(policy_is_that_of_the_configuration)
 {
     static const char *const names[] = {"non-200", "non-2xx", "5xx"};
     for (int i = 0; i < 3; i++) {
         config.health.failure = (enum config_failure)i;
         config.health.eject_after = (uint32_t)i + 5;
+        config.health.window_ms = (uint32_t)i * 1000;
+        config.health.readmit = i == 1 ? CONFIG_READMIT_PROBE : CONFIG_READMIT_MANUAL;
         json_t *json = ask("GET", "/admin/stats", NULL, 200, NULL);
         ck_assert_str_eq(text_at(json, "policy.failure"), names[i]);
         ck_assert_int_eq(count_at(json, "policy.eject_after"), i + 5);
+        ck_assert_int_eq(count_at(json, "policy.window_ms"), 1000 * i);
+        ck_assert_str_eq(text_at(json, "policy.readmit"), i == 1 ? "probe" : "manual");
         json_decref(json);
     }
 }
@@ -421,11 +280,11 @@ START_TEST(unknown_paths)
                                           "*",
                                           "",
                                           "?backend=gcp",
-                                          "/admin/backends/gcp/drain"};
+                                          "/admin/backends/gcp/drained"};
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         json_t *json = ask("GET", targets[i], NULL, 404, NULL);
         ck_assert_str_eq(text_at(json, "error"), "unknown_path");
-        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 4);
+        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 6);
         ck_assert_str_eq(text_at(json, "known_paths.0"), "/admin/stats");
         ck_assert_str_eq(text_at(json, "known_paths.1"), "/admin/reset");
         ck_assert_str_eq(text_at(json, "known_paths.2"), "/admin/healthz");
@@ -529,7 +388,7 @@ int main(void)
     tcase_add_test(all, every_number_is_in_its_place);
     tcase_add_test(all, ejection_has_a_time);
     tcase_add_test(all, latencies_are_rounded);
-    tcase_add_test(all, policy_names_the_failure);
+    tcase_add_test(all, policy_is_that_of_the_configuration);
     tcase_add_test(all, reset_of_all);
     tcase_add_test(all, reset_of_one);
     tcase_add_test(all, reset_of_an_unknown_one);

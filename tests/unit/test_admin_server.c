@@ -48,7 +48,8 @@ static void set_up_with(const char *token)
     snprintf(config.backends[0].name, sizeof config.backends[0].name, "gcp");
     context = (struct admin_context){
         .config = &config,
-        .ledger = ledger_new(1, 10),
+        .ledger = ledger_new(1, &(struct ledger_policy){.eject_after = 10}),
+        .evidence = evidence_new(1),
         .traffic = traffic_new(1),
         .gauges = give_gauges,
         .token = token,
@@ -80,6 +81,7 @@ static void tear_down(void)
 {
     stop_server();
     ledger_delete(context.ledger);
+    evidence_delete(context.evidence);
     traffic_delete(context.traffic);
 }
 

@@ -54,8 +54,11 @@ static const struct wrong wrongs[] = {
     {"{\"backends[]\": 1}", "1:2: unknown key \"backends[]\", did you mean \"backends\"?"},
     {"{\"admin\": {\"peers\": null}}",
      "1:12: unknown key \"peers\" in \"admin\", expected \"listen\" or \"token_file\""},
-    {"{\"health\": {\"probe\": {}}}",
-     "1:13: unknown key \"probe\" in \"health\", expected \"failure\" or \"eject_after\""},
+    {"{\"health\": {\"slow_start_ms\": 0}}",
+     "1:13: unknown key \"slow_start_ms\" in \"health\", expected "
+     "\"failure\", \"eject_after\", \"window_ms\", \"readmit\" or \"probe\""},
+    {"{\"health\": {\"probe\": {\"pth\": null}}}",
+     "1:23: unknown key \"pth\" in \"health.probe\", did you mean \"path\"?"},
     {"{\"backends\": [{\"url\": \"h:1\"}, {\"ulr\": \"h:2\"}]}",
      "1:32: unknown key \"ulr\" in \"backends[1]\", did you mean \"url\"?"},
     {"{\"backends\": [{\"url\": \"h:1\", \"max_in_flight\": 0}]}",
@@ -81,6 +84,10 @@ static const struct wrong wrongs[] = {
     {"{\"drain_ms\": 3600001}", "1:14: \"drain_ms\" is 3600001, expected a whole number from 0 to 3600000"},
     {"{\"health\": {\"eject_after\": 1000001}}",
      "1:28: \"health.eject_after\" is 1000001, expected a whole number from 0 to 1000000"},
+    {"{\"health\": {\"probe\": {\"interval_ms\": 9}}}",
+     "1:38: \"health.probe.interval_ms\" is 9, expected a whole number from 10 to 3600000"},
+    {"{\"health\": {\"probe\": {\"rise\": 0}}}",
+     "1:31: \"health.probe.rise\" is 0, expected a whole number from 1 to 100"},
     {"{\"retry\": {\"attempts\": 65}}",
      "1:24: \"retry.attempts\" is 65, expected a whole number from 0 to 64"},
     {"{\"retry\": {\"hold_bytes\": 67108865}}",
@@ -132,6 +139,17 @@ static const struct wrong wrongs[] = {
      "1:23: \"retry.methods\" is null, expected \"all\" or \"idempotent\""},
     {"{\"health\": {\"failure\": {}}}",
      "1:24: \"health.failure\" is an object, expected \"non-200\", \"non-2xx\" or \"5xx\""},
+    {"{\"health\": {\"readmit\": \"auto\"}}",
+     "1:24: \"health.readmit\" is \"auto\", expected \"manual\" or \"probe\""},
+    /* paths of probes */
+    {"{\"health\": {\"probe\": {\"path\": \"healthz\"}}}",
+     "1:31: \"health.probe.path\" is \"healthz\", expected a path that begins with '/', or null"},
+    {"{\"health\": {\"probe\": {\"path\": \"/a b\"}}}",
+     "1:31: \"health.probe.path\" is \"/a b\", expected a path that begins with '/', or null"},
+    {"{\"health\": {\"probe\": {\"path\": \"/a\\r\\nX: y\"}}}",
+     "1:31: \"health.probe.path\" is \"/a\\r\\nX: y\", expected a path that begins with '/', or null"},
+    {"{\"health\": {\"probe\": {\"path\": \"/a#b\"}}}",
+     "1:31: \"health.probe.path\" is \"/a#b\", expected a path that begins with '/', or null"},
     /* addresses and files */
     {"{\"listen\": \"80\"}", "1:12: \"listen\" is \"80\", " SHAPE},
     {"{\"listen\": 80}", "1:12: \"listen\" is 80, " SHAPE},
@@ -238,6 +256,13 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_int_eq(c.balance, CONFIG_BALANCE_ROUND_ROBIN);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_NON_200);
     ck_assert_uint_eq(c.health.eject_after, 10);
+    ck_assert_uint_eq(c.health.window_ms, 0);
+    ck_assert_int_eq(c.health.readmit, CONFIG_READMIT_MANUAL);
+    ck_assert_str_eq(c.health.probe.path, "");
+    ck_assert_uint_eq(c.health.probe.interval_ms, 2000);
+    ck_assert_uint_eq(c.health.probe.timeout_ms, 1000);
+    ck_assert_uint_eq(c.health.probe.rise, 2);
+    ck_assert_uint_eq(c.health.probe.fall, 3);
     ck_assert_uint_eq(c.retry.attempts, 0);
     ck_assert_int_eq(c.retry.methods, CONFIG_METHODS_ALL);
     ck_assert_uint_eq(c.retry.hold_bytes, 262144);
@@ -274,7 +299,11 @@ START_TEST(every_key_can_be_set)
         " \"admin\": {\"listen\": \"localhost:82\", \"token_file\": \"/etc/token\"},\n"
         " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256},\n"
         "              {\"url\": \"h:8000\"}],\n"
-        " \"balance\": \"round-robin\", \"health\": {\"failure\": \"5xx\", \"eject_after\": 3},\n"
+        " \"balance\": \"round-robin\", \"health\": {\"failure\": \"5xx\", \"eject_after\": 3, "
+        "\"window_ms\": 86400000,\n"
+        "   \"readmit\": \"probe\", \"probe\": {\"path\": \"/up?x=1\", \"interval_ms\": 10, \"timeout_ms\": "
+        "3600000,\n"
+        "     \"rise\": 1, \"fall\": 100}},\n"
         " \"retry\": {\"attempts\": 64, \"methods\": \"idempotent\", \"hold_bytes\": 1, \"hold_ms\": 2},\n"
         " \"timeouts\": {\"connect_ms\": 11, \"response_ms\": 12, \"request_ms\": 13, \"client_header_ms\": "
         "14,\n"
@@ -301,6 +330,13 @@ START_TEST(every_key_can_be_set)
     ck_assert_uint_eq(c.backends[1].weight, 1);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_5XX);
     ck_assert_uint_eq(c.health.eject_after, 3);
+    ck_assert_uint_eq(c.health.window_ms, 86400000);
+    ck_assert_int_eq(c.health.readmit, CONFIG_READMIT_PROBE);
+    ck_assert_str_eq(c.health.probe.path, "/up?x=1");
+    ck_assert_uint_eq(c.health.probe.interval_ms, 10);
+    ck_assert_uint_eq(c.health.probe.timeout_ms, 3600000);
+    ck_assert_uint_eq(c.health.probe.rise, 1);
+    ck_assert_uint_eq(c.health.probe.fall, 100);
     ck_assert_uint_eq(c.retry.attempts, 64);
     ck_assert_int_eq(c.retry.methods, CONFIG_METHODS_IDEMPOTENT);
     ck_assert_uint_eq(c.retry.hold_bytes, 1);

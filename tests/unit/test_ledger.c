@@ -49,7 +49,7 @@ static bool attempt(struct ledger *l, uint32_t backend, const struct attempt_out
 START_TEST(begins_empty_and_up)
 {
     for (uint32_t count = 1; count <= CONFIG_BACKENDS_MAX; count += 21) {
-        struct ledger *l = ledger_new(count, EJECT_AFTER);
+        struct ledger *l = ledger_new(count, &(struct ledger_policy){.eject_after = EJECT_AFTER});
         ck_assert_uint_eq(ledger_count(l), count);
         ck_assert_uint_eq(ledger_rotation(l), count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1);
         struct ledger_page page = page_of(l, count - 1);
@@ -66,7 +66,7 @@ END_TEST
 
 START_TEST(ten_leave_it_up_eleven_eject)
 {
-    struct ledger *l = ledger_new(2, EJECT_AFTER);
+    struct ledger *l = ledger_new(2, &(struct ledger_policy){.eject_after = EJECT_AFTER});
     struct timespec before, after;
     for (int i = 0; i < 10; i++) {
         ck_assert(!attempt(l, 1, i % 2 == 0 ? &status_500 : &refused));
@@ -101,7 +101,7 @@ END_TEST
 
 START_TEST(none_tolerated_ejects_at_the_first)
 {
-    struct ledger *l = ledger_new(1, 0);
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = 0});
     ck_assert(!attempt(l, 0, &ok));
     ck_assert(attempt(l, 0, &refused));
     ck_assert_uint_eq(ledger_rotation(l), 0);
@@ -111,7 +111,7 @@ END_TEST
 
 START_TEST(every_end_has_its_counter)
 {
-    struct ledger *l = ledger_new(1, 100);
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = 100});
     const enum attempt_end ends[] = {ATTEMPT_CONNECT, ATTEMPT_TIMEOUT, ATTEMPT_TIMEOUT, ATTEMPT_RESET,
                                      ATTEMPT_RESET,   ATTEMPT_RESET,   ATTEMPT_PROTOCOL};
     for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
@@ -139,7 +139,7 @@ END_TEST
 
 START_TEST(in_flight_is_counted)
 {
-    struct ledger *l = ledger_new(2, EJECT_AFTER);
+    struct ledger *l = ledger_new(2, &(struct ledger_policy){.eject_after = EJECT_AFTER});
     struct attempt_ticket a = begin(l, 1, true), b = begin(l, 1, true);
     ck_assert_uint_eq(ledger_in_flight(l, 0), 0);
     ck_assert_uint_eq(ledger_in_flight(l, 1), 2);
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(all_out_are_tried_and_failures_no_longer_count)
 {
-    struct ledger *l = ledger_new(1, 0);
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = 0});
     ck_assert(attempt(l, 0, &refused));
     for (int i = 0; i < 5; i++) {
         ck_assert(!attempt(l, 0, &refused)); /* ejected once, not again */
@@ -173,7 +173,7 @@ END_TEST
 
 START_TEST(reset_zeroes_one_page)
 {
-    struct ledger *l = ledger_new(2, 0);
+    struct ledger *l = ledger_new(2, &(struct ledger_policy){.eject_after = 0});
     ck_assert(attempt(l, 0, &status_500));
     ck_assert(attempt(l, 1, &status_500));
     ck_assert_uint_eq(ledger_rotation(l), 0);
@@ -193,7 +193,7 @@ END_TEST
 
 START_TEST(reset_in_mid_flight)
 {
-    struct ledger *l = ledger_new(1, 0);
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = 0});
     struct attempt_ticket old_good = begin(l, 0, true), old_bad = begin(l, 0, true),
                           old_gone = begin(l, 0, true);
     ledger_reset(l, 0);
@@ -218,7 +218,7 @@ END_TEST
 
 START_TEST(latency_of_answers)
 {
-    struct ledger *l = ledger_new(1, EJECT_AFTER);
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = EJECT_AFTER});
     for (int i = 0; i < 98; i++) {
         attempt(l, 0,
                 &(struct attempt_outcome){.end = ATTEMPT_ANSWERED,
@@ -311,7 +311,7 @@ static void *hammer(void *argument)
 
 START_TEST(sums_hold_under_16_threads)
 {
-    struct crowd crowd = {.ledger = ledger_new(1, EJECT_AFTER)};
+    struct crowd crowd = {.ledger = ledger_new(1, &(struct ledger_policy){.eject_after = EJECT_AFTER})};
     crowd_start(&crowd, hammer);
     pthread_barrier_wait(&crowd.gate);
     while (atomic_load(&crowd.done) < THREADS) {
@@ -340,7 +340,7 @@ END_TEST
 
 START_TEST(sums_hold_while_another_resets)
 {
-    struct crowd crowd = {.ledger = ledger_new(1, EJECT_AFTER)};
+    struct crowd crowd = {.ledger = ledger_new(1, &(struct ledger_policy){.eject_after = EJECT_AFTER})};
     crowd_start(&crowd, hammer);
     pthread_barrier_wait(&crowd.gate);
     for (unsigned i = 0; atomic_load(&crowd.done) < THREADS; i++) {
@@ -398,7 +398,8 @@ static void *eject(void *argument)
 
 START_TEST(the_eleventh_ejects_under_16_threads)
 {
-    struct crowd crowd = {.ledger = ledger_new(1, EJECT_AFTER), .rounds = 500};
+    struct crowd crowd = {.ledger = ledger_new(1, &(struct ledger_policy){.eject_after = EJECT_AFTER}),
+                          .rounds = 500};
     crowd_start(&crowd, eject);
     for (int round = 0; round < crowd.rounds; round++) {
         pthread_barrier_wait(&crowd.gate); /* the threads go */
@@ -444,7 +445,8 @@ static void *fail_at_once(void *argument)
 /* 16 threads fail once each: with a limit of 15 exactly one ejects, with 16 none does. */
 static void all_fail_at_once(uint32_t eject_after, int ejectors)
 {
-    struct crowd crowd = {.ledger = ledger_new(1, eject_after), .rounds = 200};
+    struct crowd crowd = {.ledger = ledger_new(1, &(struct ledger_policy){.eject_after = eject_after}),
+                          .rounds = 200};
     crowd_start(&crowd, fail_at_once);
     for (int round = 0; round < crowd.rounds; round++) {
         pthread_barrier_wait(&crowd.gate); /* all have begun */

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: MIT
+ * A thread for each backend, so that one that hangs delays no other. Whatever a thread waits for, it waits
+ * for the stop as well: an eventfd that nobody reads, so that it wakes all of them and stays that way.
+ *
+ * A probe is a new connection each time: a kept one would tell nothing about a backend that no longer
+ * accepts. What keeps us from probing (no descriptor, no local port) says nothing about the backend, and is
+ * not counted. */
+#include "healthd/probe.h"
+
+#include "common/http_decode.h"
+#include "common/http_head.h"
+#include "common/log.h"
+#include "common/panic.h"
+#include "common/random.h"
+#include "healthd/probe_track.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { STACK_BYTES = 128 << 10, HEAD_BYTES_MAX = 16 << 10, REQUEST_BYTES = CONFIG_TARGET_BYTES + 640 };
+
+struct prober {
+    struct probes *probes;
+    uint32_t backend;
+    pthread_t thread;
+    size_t request_bytes;
+    char request[REQUEST_BYTES]; /* empty: connecting is all */
+    char head[HEAD_BYTES_MAX];
+};
+
+struct probes {
+    const struct config *config;
+    struct ledger *ledger;
+    probe_addresses *addresses;
+    void *owner;
+    int stop_fd;
+    uint32_t started;
+    struct prober list[];
+};
+
+/* What a probe found: NULL for all good, else why not, for the log. UNTOLD is compared by pointer. */
+static const char *const all_good = NULL;
+static const char untold[] = "stopped, or out of means";
+
+bool probes_wanted(const struct config *config)
+{
+    return config->health.probe.path[0] != '\0' || config->health.readmit == CONFIG_READMIT_PROBE;
+}
+
+enum waited { WAIT_READY, WAIT_LATE, WAIT_STOPPED };
+
+/* Waits until FD (-1 for none) is ready for EVENTS. */
+static enum waited wait_for(const struct probes *p, int fd, short events, mono_ns deadline)
+{
+    struct pollfd entries[2] = {{.fd = p->stop_fd, .events = POLLIN}, {.fd = fd, .events = events}};
+    for (;;) {
+        int ready = poll(entries, 2, deadline_poll_ms(deadline, clock_mono()));
+        if (ready > 0) {
+            return entries[0].revents != 0 ? WAIT_STOPPED : WAIT_READY;
+        }
+        if (ready == 0 && clock_mono() >= deadline) {
+            return WAIT_LATE;
+        }
+    }
+}
+
+/* Whether ERROR tells of us, not of the backend. */
+static bool out_of_means(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
+           error == EADDRNOTAVAIL || error == EAGAIN;
+}
+
+/* Connects to A. Returns what it found; when all is good *FD_ is the socket, which does not block. */
+static const char *connect_to(const struct probes *p, const union net_address *a, mono_ns deadline, int *fd_)
+{
+    int fd = socket(a->base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd == -1) {
+        return untold;
+    }
+    int failure = connect(fd, &a->base, net_address_length(a)) == -1 ? errno : 0;
+    if (failure == EINPROGRESS) {
+        socklen_t size = sizeof failure;
+        switch (wait_for(p, fd, POLLOUT, deadline)) {
+        case WAIT_READY:
+            failure = getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == -1 ? errno : failure;
+            break;
+        case WAIT_LATE:
+            failure = ETIMEDOUT;
+            break;
+        case WAIT_STOPPED:
+            failure = EAGAIN;
+            break;
+        }
+    }
+    if (failure == 0) {
+        *fd_ = fd;
+        return all_good;
+    }
+    close(fd);
+    return out_of_means(failure) ? untold : failure == ETIMEDOUT ? "connect timed out" : "connect failed";
+}
+
+/* Judges the head of P's response, LENGTH bytes at BYTES. *INTERIM_ when it is one of those before the real
+ * one (RFC 9110, 15.2). */
+static const char *judge_head(const char *bytes, size_t length, bool *interim_)
+{
+    struct http_head head;
+    *interim_ = false;
+    if (http_decode(&head, HTTP_KIND_RESPONSE, bytes, length) != NULL) {
+        return "malformed response";
+    }
+    *interim_ = head.status < 200 && head.status != 101;
+    return head.status == 200 || *interim_ ? all_good : "status not 200";
+}
+
+/* Reads the head of the response on FD. */
+static const char *read_head(struct prober *p, int fd, mono_ns deadline)
+{
+    size_t length = 0;
+    struct http_head_scan scan = {.kind = HTTP_KIND_RESPONSE, .limit_bytes = sizeof p->head};
+    for (;;) {
+        const struct http_offence *offence;
+        enum http_head_progress progress = http_head_scan(&scan, p->head, length, &offence);
+        if (progress == HTTP_HEAD_BAD || (progress == HTTP_HEAD_MORE && length == sizeof p->head)) {
+            return "malformed response";
+        }
+        if (progress == HTTP_HEAD_DONE) {
+            bool interim;
+            const char *why = judge_head(p->head + scan.start, scan.seen - scan.start, &interim);
+            if (!interim) {
+                return why;
+            }
+            length -= scan.seen;
+            memmove(p->head, p->head + scan.seen, length);
+            scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE, .limit_bytes = sizeof p->head};
+            continue;
+        }
+        enum waited waited = wait_for(p->probes, fd, POLLIN, deadline);
+        if (waited != WAIT_READY) {
+            return waited == WAIT_LATE ? "no response in time" : untold;
+        }
+        ssize_t got = net_recv(fd, p->head + length, sizeof p->head - length, 0);
+        if (got == 0 || (got == -1 && errno != EAGAIN)) {
+            return "connection closed early";
+        }
+        length += got == -1 ? 0 : (size_t)got;
+    }
+}
+
+/* Asks on FD, a new connection. The request is short, so a new socket takes it whole. */
+static const char *ask(struct prober *p, int fd, mono_ns deadline)
+{
+    if (p->request_bytes == 0) {
+        return all_good;
+    }
+    struct iovec request = {.iov_base = p->request, .iov_len = p->request_bytes};
+    if (net_send_all(fd, &request, 1, MSG_DONTWAIT) != 0) {
+        return "connection closed early";
+    }
+    return read_head(p, fd, deadline);
+}
+
+/* Probes once. A backend with several addresses is sound when one of them takes the connection and what it
+ * then says is good; a silent address leaves time for the next. */
+static const char *probe_once(struct prober *p)
+{
+    const struct probes *all = p->probes;
+    struct net_addresses addresses;
+    all->addresses(all->owner, p->backend, &addresses);
+    mono_ns deadline = deadline_after_ms(clock_mono(), all->config->health.probe.timeout_ms);
+    const char *why = untold;
+    for (uint32_t i = 0; i < addresses.count; i++) {
+        mono_ns now = clock_mono();
+        int fd = -1;
+        why = connect_to(all, &addresses.list[i], now + (deadline - now) / (addresses.count - i), &fd);
+        if (why == all_good) {
+            why = ask(p, fd, deadline);
+            close(fd);
+            return why;
+        }
+        if (why == untold) {
+            return why;
+        }
+    }
+    return why;
+}
+
+static void log_effect(const struct prober *p, enum probe_effect effect, const char *why)
+{
+    struct slice name = slice_of(p->probes->config->backends[p->backend].name);
+    if (effect == PROBE_TOOK_DOWN) {
+        plog_pairs(CONFIG_LOG_WARN, "backend down: its probes fail",
+                   (const struct plog_pair[]){{"backend", name},
+                                              {"last_failure", slice_of(why)},
+                                              {.key = NULL}});
+    } else if (effect == PROBE_BROUGHT_BACK) {
+        plog_pairs(CONFIG_LOG_INFO, "backend up: its probes are good",
+                   (const struct plog_pair[]){{"backend", name}, {.key = NULL}});
+    }
+}
+
+/* One round: probes, unless the backend is to be left alone, and tells the ledger. */
+static void probe_round(struct prober *p)
+{
+    struct probe_ticket ticket;
+    if (!ledger_probe_begin(p->probes->ledger, p->backend, &ticket)) {
+        return;
+    }
+    const char *why = probe_once(p);
+    if (why != untold) {
+        log_effect(p, ledger_probe_end(p->probes->ledger, &ticket, why == all_good), why);
+    }
+}
+
+static void *run(void *argument)
+{
+    struct prober *p = argument;
+    MUST_0(pthread_setname_np(pthread_self(), "hf-probe"));
+    mono_ns due;
+    do {
+        uint32_t random;
+        random_bytes((unsigned char *)&random, sizeof random);
+        due = clock_mono() + probe_interval_ns(p->probes->config->health.probe.interval_ms, random);
+        probe_round(p);
+    } while (wait_for(p->probes, -1, 0, due) != WAIT_STOPPED);
+    return NULL;
+}
+
+/* Starts P's thread. Returns an errno value, or 0. */
+static int start_thread(struct prober *p)
+{
+    sigset_t every, before;
+    pthread_attr_t attributes;
+    sigfillset(&every);
+    MUST_0(pthread_attr_init(&attributes));
+    MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
+    MUST_0(pthread_sigmask(SIG_SETMASK, &every, &before));
+    int error = pthread_create(&p->thread, &attributes, run, p);
+    MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
+    MUST_0(pthread_attr_destroy(&attributes));
+    return error;
+}
+
+static void prober_init(struct prober *p, struct probes *probes, uint32_t backend)
+{
+    const struct config *config = probes->config;
+    const char *path = config->health.probe.path;
+    p->probes = probes;
+    p->backend = backend;
+    if (path[0] != '\0') {
+        const char *authority = config->backends[backend].url + strlen("http://");
+        int n = snprintf(p->request, sizeof p->request,
+                         "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast-probe/%s\r\nAccept: */*\r\n"
+                         "Connection: close\r\n\r\n",
+                         path, authority, HOLDFAST_VERSION);
+        MUST(n > 0 && (size_t)n < sizeof p->request);
+        p->request_bytes = (size_t)n;
+    }
+}
+
+struct probes *probes_start(const struct config *config, struct ledger *ledger, probe_addresses *addresses,
+                            void *owner)
+{
+    uint32_t count = ledger_count(ledger);
+    struct probes *p = calloc(1, sizeof *p + count * sizeof p->list[0]);
+    if (p == NULL) {
+        return NULL;
+    }
+    p->config = config;
+    p->ledger = ledger;
+    p->addresses = addresses;
+    p->owner = owner;
+    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = p->stop_fd == -1 ? errno : 0;
+    for (uint32_t i = 0; i < count && error == 0; i++) {
+        prober_init(&p->list[i], p, i);
+        error = start_thread(&p->list[i]);
+        p->started += error == 0 ? 1 : 0;
+    }
+    if (error != 0) {
+        probes_stop(p);
+        errno = error;
+        return NULL;
+    }
+    return p;
+}
+
+void probes_stop(struct probes *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    if (p->started > 0) {
+        MUST_0(eventfd_write(p->stop_fd, 1));
+    }
+    for (uint32_t i = 0; i < p->started; i++) {
+        MUST_0(pthread_join(p->list[i].thread, NULL));
+    }
+    if (p->stop_fd != -1) {
+        close(p->stop_fd);
+    }
+    free(p);
+}
