@@ -9,8 +9,7 @@
 #include "common/config.h"
 #include "common/slice.h"
 
-/* Sets level and format; before it, level info and logfmt hold. Call before other threads start, or on
- * reload. */
+/* Sets level and format; before it, level info and logfmt hold. Any thread. */
 void plog_configure(enum config_log_level level, enum config_log_format format);
 
 /* Whether a line of LEVEL would be written: to skip the work of making it. */
@@ -23,7 +22,8 @@ struct plog_pair {
 };
 
 /* Writes a line: time, level, MESSAGE (for people, constant), and PAIRS, an array ended by a NULL key, or
- * NULL. A line is cut at 2048 bytes. Any thread; never fails (a line that can't be written is lost). */
+ * NULL. A line is cut at 2048 bytes. Any thread; never fails. A line that can't be written is lost: also one
+ * for which a full pipe has no room within 100 ms, and those behind it until there is room again. */
 void plog_pairs(enum config_log_level level, const char *message, const struct plog_pair *pairs);
 
 /* The same with a formatted message and no pairs. */

@@ -74,8 +74,7 @@ static enum waited wait_for(const struct probes *p, int fd, short events, mono_n
 /* Whether ERROR tells of us, not of the backend. */
 static bool out_of_means(int error)
 {
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
-           error == EADDRNOTAVAIL || error == EAGAIN;
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EAGAIN;
 }
 
 /* Connects to A. Returns what it found; when all is good *FD_ is the socket, which does not block. */

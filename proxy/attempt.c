@@ -72,10 +72,18 @@ static struct sender sender_of(const struct attempt *a, int fd, struct slice hea
     return s;
 }
 
+void attempt_free_out(struct attempt *a)
+{
+    if (a->response->sender != NULL && !sender_has_begun_body(a->response->sender)) {
+        response_give_up_request(a->response);
+    }
+}
+
 /* Passes a backend's 103 (RFC 8297) on at once. */
 static void pass_early(void *owner, const struct http_head *head)
 {
     struct attempt *a = owner;
+    attempt_free_out(a);
     struct writer out = {.at = a->out, .capacity = a->out_bytes};
     if (!a->client_broken && !deliver_early(a->client->fd, head, out)) {
         a->client_broken = true;

@@ -46,4 +46,8 @@ struct attempt {
  * last three flags. Blocks; no lock held. */
 must_check enum attempt_end attempt_run(struct attempt *a);
 
+/* Makes A->out free for another head. A request whose own head the backend has not taken yet, though it
+ * answers already, is sent no further. */
+void attempt_free_out(struct attempt *a);
+
 #endif

@@ -172,14 +172,18 @@ static bool send_piece(struct delivery *d, struct slice head, struct slice piece
  * is gone. */
 static bool send_while_waiting(struct delivery *d)
 {
+    struct response *r = d->response;
     while (d->outbox != NULL) {
-        struct pollfd wait[2] = {{.fd = d->response->fd, .events = POLLIN},
-                                 {.fd = d->client_fd, .events = POLLOUT}};
+        struct pollfd wait[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = d->client_fd, .events = POLLOUT}};
+        wait[0].events |= r->sender != NULL ? POLLOUT : 0;
         int ready = poll(wait, 2, -1); /* the watch on the backend's connection bounds it */
         if (ready > 0 && wait[1].revents != 0 && !flush_outbox(d)) {
             return false;
         }
-        if (ready > 0 && wait[0].revents != 0) {
+        if (ready > 0 && (wait[0].revents & POLLOUT) != 0 && r->sender != NULL) {
+            response_push(r);
+        }
+        if (ready > 0 && (wait[0].revents & ~POLLOUT) != 0) {
             return true;
         }
     }

@@ -229,10 +229,7 @@ static void keep_best(struct trial *t)
         t->best_backend = t->attempt.backend;
         t->attempt.response = worse;
         t->have_best = true;
-        if (t->best->sender != NULL) {
-            t->best->sender = NULL; /* the next attempt's from now on: what is unsent stays so */
-            t->best->excess = true;
-        }
+        response_give_up_request(t->best); /* the sender is the next attempt's from now on */
     }
     response_clear(t->attempt.response);
 }
@@ -260,7 +257,7 @@ static bool try_backends(struct trial *t)
 {
     const struct config *config = t->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
-    while (t->attempts < max && !t->attempt.stopped && !t->attempt.starved && !t->attempt.client_gone &&
+    while (t->attempts < max && !t->attempt.stopped && !t->attempt.client_gone &&
            (t->attempts == 0 || clock_mono() < t->attempt.deadline)) {
         int backend = next_backend(t, &t->ticket);
         if (backend == -1) {
@@ -369,6 +366,7 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
 {
     struct exchange *x = t->x;
     const struct config *config = x->proxy->config;
+    attempt_free_out(&t->attempt);
     struct delivery delivery = {
         .response = chosen,
         .client_fd = t->client->fd,
@@ -380,7 +378,7 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .subject = {.judged = true, .client_slot = t->client->slot, .backend = backend},
         .read_ms = config->timeouts.response_ms,
         .write_ms = config->timeouts.client_write_ms,
-        .outbox_bytes = config->limits.body_bytes,
+        .outbox_bytes = OUTBOX_BYTES_MAX,
         .out = {.at = x->out, .capacity = x->out_bytes},
         .broke = ATTEMPT_ANSWERED,
     };

@@ -2,10 +2,13 @@
  * Who asks, and which request this is: the fields by which backends and logs know the client and follow one
  * request. Pure but for random identifiers.
  *
- *   X-Forwarded-For, -Proto, -Host, Forwarded (RFC 7239)   appended to (For, Forwarded) or kept (Proto, Host)
- * when the peer is trusted, else replaced X-Request-Id                                           kept when it
- * is 1 to 128 visible ASCII bytes, else made: 128 bits in hex traceparent (W3C Trace Context, level 1) kept
- * when well-formed and single, with tracestate; else made anew */
+ *   X-Forwarded-For, Forwarded (RFC 7239)   appended to when the peer is trusted, else replaced
+ *   X-Forwarded-Proto, -Host                kept when the peer is trusted, else replaced
+ *   X-Request-Id                            kept when single and 1 to 128 visible ASCII bytes, else made: 128
+ *                                           random bits in hex
+ *   traceparent (W3C Trace Context)         kept when single and well-formed, with tracestate; else made
+ *
+ * X-Real-IP and other X-Forwarded-*, and any of these spelt with '_' for '-', are left to forward.h. */
 #ifndef HOLDFAST_PROXY_IDENTITY_H
 #define HOLDFAST_PROXY_IDENTITY_H
 
@@ -29,8 +32,8 @@ struct identity {
 void identity_fill(struct identity *identity, const struct http_head *head);
 
 /* Bit set (1 << enum http_field_id) of fields that identity_write() writes anew, so that they must not be
- * copied from the client: all X-Forwarded-*, Forwarded, X-Request-Id, traceparent, and tracestate when it is
- * not to be kept. */
+ * copied from the client: X-Forwarded-For, -Proto and -Host, Forwarded, X-Request-Id, traceparent, and
+ * tracestate when it is not to be kept. */
 uint32_t identity_replaces(const struct identity *identity);
 
 /* Writes all identity fields as field lines. CLIENT is the peer's address (or what the PROXY protocol said),

@@ -27,8 +27,8 @@ struct options {
  * --version and --check go to OUT, the error line to ERR. Options override the config file wherever they
  * stand on the line; any
  * --backend replaces all backends of the file; of an option given twice, other than --backend, the last
- * holds. ARGV is left as it is, so the same call rereads the configuration on a reload. Not for two threads
- * at once (getopt_long(3)). *OPTIONS_ is whole only with OPTIONS_RUN. */
+ * holds. ARGV is left as it is. Not for two threads at once (getopt_long(3)). *OPTIONS_ is whole only with
+ * OPTIONS_RUN. */
 must_check enum options_result options_read(int argc, char **argv, struct options *options_, FILE *out,
                                             FILE *err);
 

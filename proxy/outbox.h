@@ -11,6 +11,9 @@
 #include <stdbool.h>
 #include <sys/uio.h>
 
+/* A response that has more than this to wait makes its worker wait for the client. */
+#define OUTBOX_BYTES_MAX (UINT64_C(64) << 20)
+
 struct outbox {
     struct spool spool;
     uint64_t sent_bytes;  /* of the spool */

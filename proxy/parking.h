@@ -3,15 +3,21 @@
  * It is the hand-off between the listener and the pool: no queue, no lock, no wake-up beyond the kernel's
  * own.
  *
- * States of a connection's slot (one atomic word holds generation and state, so that a stale event can't
- * touch the slot's next tenant): FREE     no connection. -> PARKED, by the listener IDLE     parked between
- * requests: no request object, a deadline. -> BUSY, by the worker that gets its event or by the sweep when
- * the deadline has passed READING  parked within a request, which the slot owns. -> BUSY, as above BUSY one
- * thread owns connection, request and descriptor. -> IDLE, READING, FREE, by that thread AGAIN    BUSY, and
- * an event came meanwhile: the owner must look at the socket again before it parks
+ * States of a connection's slot. One atomic word holds generation, serial and state, so that a stale event
+ * can't touch the slot's next tenant:
+ *   FREE       no connection. -> IDLE, by the listener
+ *   IDLE       parked between requests: no request object
+ *   READING    parked within a request, which the slot owns
+ *   WRITING    parked until the socket takes more: with an outbox, or to let others go first
+ *   LINGERING  parked after the last answer: what still comes is dropped
+ *   BUSY       one thread owns connection, request and descriptor. -> one of the four above, or FREE, by it
+ *   AGAIN      BUSY, and an event came meanwhile: the owner must look at the socket again before it parks
+ *   GONE       the same, and the event said that the client has reset the connection
+ * Each of the four that are parked has a deadline. -> BUSY, by the worker that gets its event, or by the
+ * sweep when the deadline has passed.
  *
- * Descriptors are registered once, edge-triggered: parking costs no system call. Edges that arrive while a
- * connection is BUSY are remembered as AGAIN. */
+ * Descriptors are registered once, edge-triggered: parking costs no system call, but for the wish to write.
+ * Edges that arrive while a connection is BUSY are remembered as AGAIN or GONE. */
 #ifndef HOLDFAST_PROXY_PARKING_H
 #define HOLDFAST_PROXY_PARKING_H
 

@@ -47,9 +47,7 @@ void response_release(struct response *r)
     r->buffer = NULL;
 }
 
-/* Sends what the connection takes of the request. What it does not take at all any more makes the connection
- * useless for another request, but its answer still counts. */
-static void push_request(struct response *r)
+void response_push(struct response *r)
 {
     enum sender_progress progress = sender_push(r->sender);
     if (progress != SENDER_MORE) {
@@ -69,7 +67,7 @@ static bool await_bytes(struct response *r, mono_ns until)
             return false;
         }
         if (ready == 1 && (wait.revents & POLLOUT) != 0 && r->sender != NULL) {
-            push_request(r);
+            response_push(r);
         }
         if (ready == 1 && (wait.revents & ~POLLOUT) != 0) {
             return true;
@@ -247,7 +245,7 @@ enum response_end response_receive(struct response *r, int fd, const struct resp
     r->scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE};
     r->sender = rules->sender;
     if (r->sender != NULL) {
-        push_request(r);
+        response_push(r);
     }
     enum response_end end = receive_head(r, rules);
     if (end != RESPONSE_HELD) {
@@ -319,4 +317,12 @@ struct slice response_trailers(const struct response *r)
         return (struct slice){NULL, 0};
     }
     return (struct slice){r->chunk.trailers, r->chunk.trailers_bytes};
+}
+
+void response_give_up_request(struct response *r)
+{
+    if (r->sender != NULL) {
+        r->sender = NULL;
+        r->excess = true;
+    }
 }

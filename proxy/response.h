@@ -71,6 +71,13 @@ must_check enum response_end response_receive(struct response *r, int fd, const 
  * RESPONSE_MALFORMED. */
 must_check enum response_end response_next_piece(struct response *r, struct slice *piece_);
 
+/* Sends what the connection takes of the rest of the request, r->sender. What it will never take makes the
+ * connection useless for another request, but its answer still counts. */
+void response_push(struct response *r);
+
+/* Sends no more of the request: its bytes are needed no longer, and the connection can't be used again. */
+void response_give_up_request(struct response *r);
+
 /* Whether the connection may carry another request after this whole response. */
 bool response_connection_reusable(const struct response *r);
 

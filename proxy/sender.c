@@ -49,3 +49,8 @@ enum sender_progress sender_push(struct sender *s)
     }
     return progress;
 }
+
+bool sender_has_begun_body(const struct sender *s)
+{
+    return s->before[0].iov_len == 0;
+}

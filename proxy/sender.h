@@ -7,6 +7,7 @@
 
 #include "common/compiler.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
 
@@ -27,6 +28,9 @@ enum sender_progress {
     SENDER_MORE,  /* the connection takes no more now */
     SENDER_BROKEN /* the connection ended, or the file can't be read: not all will be sent */
 };
+
+/* Whether the pieces that go first are sent, so that their bytes are needed no longer. */
+bool sender_has_begun_body(const struct sender *s);
 
 /* Sends as much as the connection takes without waiting. */
 must_check enum sender_progress sender_push(struct sender *s);

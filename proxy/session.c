@@ -477,9 +477,13 @@ void session_serve(struct session_worker *w, struct client *client)
         hang_up(parking, client);
         return;
     }
-    for (int answered = 0; read_request(w, client) && answer_request(w, client); answered++) {
-        if (answered >= TURN_REQUESTS && yield(w, client)) {
-            return;
+    int answered = 0;
+    while (read_request(w, client) && answer_request(w, client)) {
+        if (++answered == TURN_REQUESTS) {
+            if (yield(w, client)) {
+                return;
+            }
+            answered = 0;
         }
     }
 }

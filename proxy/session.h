@@ -17,7 +17,8 @@ struct session_worker {
 void session_serve(struct session_worker *w, struct client *client);
 
 /* For parking_sweep(): OWNER is the struct proxy. A connection whose time is up is closed; within a request,
- * 408 is said first. Never blocks. */
+ * 408 is said first. It is parked again when a request came in the last moment, or when the client took
+ * enough of its outbox. Never blocks. */
 void session_overdue(void *owner, struct client *client, enum parking_phase phase);
 
 /* The same at the end of the program: closes without a word. */

@@ -2,10 +2,11 @@
  * One backend's addresses and its pool of idle connections.
  *
  * States of a backend connection:
- *   lent   owned by one worker, from upstream_take_idle() or upstream_connect() until it is given back or
- * closed idle   in the pool, seen by nobody: no byte may come on it. -> lent; -> closed, when it has rested
- * too long A connection whose response was not read to its very end, or behind which more bytes came, is
- * closed, never given back: the next request would read another's answer. */
+ *   lent   owned by one worker, from upstream_take_idle() or upstream_connect() on. -> idle, -> closed
+ *   idle   in the pool, seen by nobody: no byte may come on it. -> lent; -> closed, when it has rested too
+ *          long
+ * A connection whose response was not read to its very end, or behind which more bytes came, is closed, never
+ * given back: the next request would read another's answer. */
 #ifndef HOLDFAST_PROXY_UPSTREAM_H
 #define HOLDFAST_PROXY_UPSTREAM_H
 

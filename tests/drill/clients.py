@@ -108,8 +108,9 @@ class Load:
             begun = time.monotonic()
             self.begun[request.identity.decode()] = begun
             try:
-                outcome = await asyncio.wait_for(connection.ask(request), PATIENCE_SECONDS)
-            except asyncio.TimeoutError:
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    outcome = await connection.ask(request)
+            except TimeoutError:
                 outcome = f"no answer in {PATIENCE_SECONDS} s"
             self._note(request, outcome, begun)
             if outcome != "good":

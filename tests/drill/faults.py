@@ -25,8 +25,8 @@ def run(*words):
 
 
 def in_own_network():
-    """Starts this script again in a network namespace, if it may. Nothing is left of it when we are gone. Why it
-    may not, or None."""
+    """Starts this script again in a network namespace, if it may; the kernel takes that away when the last
+    process in it is gone. Returns why it may not, or None when we are there."""
     if NETWORK in os.environ:
         return None
     if os.geteuid() != 0:
@@ -125,10 +125,11 @@ class FarOriginProcess(OriginProcess):
     """An origin in a network namespace of its own, at the other end of a cable that can be pulled. When the
     process ends, the kernel takes its namespace and its cable away."""
 
+    cables = 0  # how many were laid in all; the kernel is in no hurry to take one away
+
     def __init__(self, name, workdir, port):
         super().__init__(name, workdir, port)
         self.host = FAR_ADDRESS
-        self.cables = 0
 
     def words(self):
         near, python, script, _, *rest = ["unshare", *super().words()]
@@ -141,8 +142,11 @@ class FarOriginProcess(OriginProcess):
         while not self._is_away():
             self.child.check_alive()
             await asyncio.sleep(0.005)
-        self.cables += 1
-        cable = f"cable{self.cables}"
+        if FarOriginProcess.cables:
+            last = f"cable{FarOriginProcess.cables}"
+            subprocess.run(["ip", "link", "delete", last], stderr=subprocess.DEVNULL, check=False)
+        FarOriginProcess.cables += 1
+        cable = f"cable{FarOriginProcess.cables}"
         run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "address", FAR_MAC, "netns",
             str(self.pid))
         far = ["nsenter", "--net", f"--target={self.pid}", "ip"]
@@ -154,7 +158,7 @@ class FarOriginProcess(OriginProcess):
 
     async def pull_cable(self):
         """From here on all packets, either way, are lost without a word: both ends keep their addresses."""
-        run("ip", "link", "set", f"cable{self.cables}", "nomaster")
+        run("ip", "link", "set", f"cable{FarOriginProcess.cables}", "nomaster")
 
     async def delete(self):
         """As a machine is deleted: no connection is closed, nothing answers any more."""

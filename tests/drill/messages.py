@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What the clients and the origins of the fault matrix agree on.
 
-A request names itself and the answer it wants in its target: /ID?bytes=N&framing=length|chunked. The answer is a
-line with the ID, and the size and hash of the body as it reached the origin, and behind it N bytes that depend on
-the ID. So the client knows every byte of the one right answer beforehand, and a body that was changed, cut,
-swapped or invented on either way is noticed.
+A request names itself and the answer it wants in its target: /ID?bytes=N&framing=length|chunked. The answer
+is a line with the ID, and the size and hash of the body as it reached the origin, and behind it N bytes that
+depend on the ID. So the client knows every byte of the one right answer beforehand, and a body that was
+changed, cut, swapped or invented on either way is noticed.
 """
 import asyncio
 import hashlib

@@ -3,10 +3,10 @@
 
 usage: origin.py HOST PORT CONTROL LOG
 
-CONTROL is the path of a Unix socket; each line that comes there names the mode from now on and is answered with
-"ok". LOG gets a line "SECONDS ID got" for each request whose head came, and "SECONDS ID ran" for each that came
-whole and so was executed. It is written without a buffer, so that kill -9 loses nothing; SECONDS are those of the
-monotonic clock, the same in all processes of the machine.
+CONTROL is the path of a Unix socket; each line that comes there names the mode from now on and is answered
+with "ok". LOG gets a line "SECONDS ID got" for each request whose head came, and "SECONDS ID ran" for each
+that came whole and so was executed. It is written without a buffer, so that kill -9 loses nothing; SECONDS
+are those of the monotonic clock, the same in all processes of the machine.
 """
 import asyncio
 import contextlib
@@ -188,7 +188,8 @@ class Origin:
             os.unlink(control)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, lambda: asyncio.ensure_future(self.stop()))
-        self.server = await asyncio.start_server(self.serve, host, port, backlog=1024, limit=messages.LONGEST_BODY)
+        limit = messages.LONGEST_BODY
+        self.server = await asyncio.start_server(self.serve, host, port, backlog=1024, limit=limit)
         await asyncio.start_unix_server(self.obey, control)
         await asyncio.Event().wait()
 

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""The proxies of the fault matrix: how each is configured for it, started, and asked whether a backend is out.
+"""The proxies of the fault matrix: how each is configured, started, and asked whether a backend is out.
 
-All get the same deadlines: 500 ms to connect, 3 s for a response. They are short so that a fault that hangs is over
-within the run. nginx and haproxy get whatever their manuals offer that keeps clients from seeing a fault:
+All get the same deadlines: 500 ms to connect, 3 s for a response. They are short so that a fault that hangs
+is over within the run. nginx and haproxy get whatever their manuals offer that keeps clients from seeing a
+fault:
 
 - nginx: the next server on every error, timeout, invalid head and failing status, POST too; the whole request
   buffered first; failures counted by all worker processes together; out for 10 s after the 11th.
-- haproxy: retries on everything that it can retry on, each on another server; the whole request buffered first, in
-  buffers so large that the longest body fits (a request that does not fit is never sent again); health checks
-  each second, and traffic observed: ten errors in a row mark a server down.
+- haproxy: retries on everything that it can retry on, each on another server; the whole request buffered
+  first, in buffers so large that the longest body fits (a request that does not fit is never sent again);
+  health checks each second, and traffic observed: ten errors in a row mark a server down.
+  It is not told to end the sessions of such a server: then clients see those that were under way fail.
 """
 import asyncio
 import datetime
@@ -128,12 +130,14 @@ class Proxy:
         self.port = port
         self.origins = origins
         self.child = None
+        self.seen_out_at = None
 
     def words(self):
         raise NotImplementedError
 
     def values(self, server_line):
-        servers = "\n".join(server_line.format(name=origin.name, authority=origin.authority) for origin in self.origins)
+        servers = "\n".join(server_line.format(name=origin.name, authority=origin.authority)
+                            for origin in self.origins)
         return {
             "listen": f"127.0.0.1:{self.port}", "servers": servers, "workdir": self.workdir,
             "cores": os.cpu_count(), "user": pwd.getpwuid(os.getuid()).pw_name,
@@ -165,6 +169,11 @@ class Proxy:
 
     async def ejected_since(self, name):
         """Since when (monotonic clock) the backend NAME is out; None: it is in, or the proxy can't tell."""
+
+    def remembered(self, out):
+        """For a proxy that says that a backend is out, but not since when: since we first saw it."""
+        self.seen_out_at = (self.seen_out_at or time.monotonic()) if out else None
+        return self.seen_out_at
 
     async def reset(self):
         """What an operator does when a backend is sound again, where that is needed."""
@@ -202,7 +211,8 @@ class Holdfast(Proxy):
         config = {
             "listen": f"127.0.0.1:{self.port}",
             "admin": {"listen": f"127.0.0.1:{self.port + 1}"},
-            "backends": [{"name": origin.name, "url": f"http://{origin.authority}"} for origin in self.origins],
+            "backends": [{"name": origin.name, "url": f"http://{origin.authority}"}
+                         for origin in self.origins],
             **self.config,
         }
         return [self.binary, "--config", self.write("holdfast.json", json.dumps(config, indent=2))]
@@ -224,12 +234,12 @@ class Holdfast(Proxy):
 
     async def ejected_since(self, name):
         backend = (await self.backends())[name]
-        if backend["state"] not in ("ejected", "down"):
-            return None
-        if backend["ejected_at"] is None:
-            return time.monotonic()
+        seen = self.remembered(backend["state"] in ("ejected", "down"))
+        if seen is None or backend["ejected_at"] is None:
+            return seen
         at = datetime.datetime.fromisoformat(backend["ejected_at"].replace("Z", "+00:00"))
-        # The text is cut to whole milliseconds; a request begun within that one may be older than the ejection.
+        # The text is cut to whole milliseconds; a request begun within that one may be older than the
+        # ejection.
         return time.monotonic() - (time.time() - at.timestamp()) + 0.001
 
     async def reset(self):
@@ -240,8 +250,8 @@ class Holdfast(Proxy):
         for name, backend in (await self.backends()).items():
             if name != victim.name and (backend["failures"] or backend["ejections"]):
                 errors = {key: count for key, count in backend["errors"].items() if count}
-                found.append(f"{name}, which is sound, has {backend['failures']} failures, "
-                             f"{backend['non_200']} non-200, errors {errors}, {backend['ejections']} ejections")
+                found.append(f"{name}, which is sound, has {backend['failures']} failures, errors {errors}, "
+                             f"{backend['non_200']} non-200, {backend['ejections']} ejections")
         return "; ".join(found)
 
     def stop(self):
@@ -297,7 +307,7 @@ class Haproxy(Proxy):
         for line in lines[1:]:
             values = dict(zip(columns, line.split(",")))
             if values.get("svname") == name:
-                return time.monotonic() if values["status"].startswith("DOWN") else None
+                return self.remembered(values["status"].startswith("DOWN"))
         raise Failed(f"haproxy does not know {name}")
 
 

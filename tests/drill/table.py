@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The figures of the fault matrix: worked out from what clients and origins wrote down, as text and as a page."""
+"""The figures of the fault matrix, from what clients and origins wrote down: as text, as a page."""
 import collections
+import json
 import os
 import platform
 import re
@@ -11,48 +12,60 @@ import faults
 import peers
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-COLUMNS = {"proxy": 9, "fault": 19, "origins": 7, "sent": 7, "failed": 6, "cut": 4, "wrong": 5, "p50": 7, "p99": 8,
-           "p99.9": 8, "max": 8, "out after": 9, "then got": 8, "runs": 6, "most": 4, "twice": 5}
+COLUMNS = {"proxy": 9, "fault": 19, "origins": 7, "sent": 7, "failed": 6, "cut": 5, "wrong": 5, "p50": 7,
+           "p99": 8, "p99.9": 8, "max": 8, "out after": 9, "then got": 8, "runs": 6, "most": 4, "twice": 5}
 LEFT = ("proxy", "fault")
 
 HEAD = """\
 # Reliability
 
-What clients see of a proxy while one of its backends turns faulty in mid-load. The part between the marks is written by
-`tests/drill/matrix --write`; write beside it, not in it.
+What clients see of a proxy while one of its backends turns faulty in mid-load. The part between the marks is
+written by `tests/drill/matrix --write`; write beside it, not in it.
 
 """
 HOW_IT_WAS_MEASURED = """\
 ## How it was measured
 
-- {clients} keep-alive clients, each with one request at a time and no pause, for {seconds:g} s per run. After a quarter
-  of it one origin turns faulty; the others stay sound. Two and three origins, each a process of its own.
-- 40 % GET and 60 % POST; half of the POSTs chunked, half with Content-Length; bodies of 0 to 1 MiB, of every order of
-  magnitude, no two the same. Answers of 0 to {answer_kib} KiB, half of them chunked. Each answer carries the request's id
-  and the hash of the body that the origin got, and the client knows every byte of the right one.
-- kill -9: SIGKILL. sigstop: SIGSTOP, never continued. refuse: the listener and all connections are closed.
-  black-hole: the origin is in a network namespace of its own and its cable is pulled; both ends keep their addresses, and
-  no packet arrives any more. accept-and-close: each connection is closed as soon as it is there. reset-in-head: half the
-  head, then a reset. truncated-body, truncated-chunks: the second half of the body is missing. latency-5s: a right answer,
-  5 s late. byte-per-10ms: a right answer with a length, so slowly. errors-30%: a 500 for three of ten requests. restart:
-  SIGTERM, and {away:g} s later a new process at the same address. delete-and-recreate: the cable is pulled, the process
-  and its network are gone, and {away:g} s later both are there anew.
-- The deadlines of all proxies are the same: 500 ms to connect, 3 s for a response. The configs stand below.
-- After restart and delete-and-recreate, holdfast is told so by `POST /admin/reset`, as its manual mode wants it; haproxy
-  finds out by its checks, nginx by its own count.
+- {clients} keep-alive clients, each with one request at a time and no pause, for {seconds:g} s per run and
+  until the last answer is there. After a quarter of it one origin turns faulty; the others stay sound. Two
+  and three origins, each a process of its own.
+- 40 % GET and 60 % POST; half of the POSTs chunked, half with Content-Length; bodies of 0 to 1 MiB, of every
+  order of magnitude, no two the same. Answers of 0 to {answer_kib} KiB, half of them chunked. Each answer
+  carries the request's id and the hash of the body that the origin got, and the client knows every byte of
+  the right one.
+- The answers fit into what holdfast holds back by default (`retry.hold_bytes`). When a longer one, or one
+  that flows slowly, breaks in the middle, no proxy can hide it: its client is cut off.
+- kill-9: SIGKILL. sigstop: SIGSTOP, never continued. refuse: the listener and all connections are closed.
+  black-hole: the origin is in a network namespace of its own and its cable is pulled; both ends keep their
+  addresses, and no packet arrives any more. accept-and-close: each connection is closed as soon as it is
+  there. reset-after-request: a reset in place of an answer. reset-in-head: half the head, then a reset.
+  truncated-body, truncated-chunks: the second half of the body is missing. garbage: what is no HTTP.
+  latency-5s: a right answer, 5 s late. byte-per-10ms: a right answer with a Content-Length, so slowly.
+  errors-30%: a 500 for three of ten requests. restart: SIGTERM, and {away:g} s later a new process at the
+  same address. delete-and-recreate: the cable is pulled, the process and its network are gone, and {away:g} s
+  later both are there anew.
+- The deadlines of all proxies are the same: 500 ms to connect, 3 s for a response. The configs stand below. A
+  fault that hangs takes as long as these: without active checks nobody can know it earlier.
+- haproxy sends a request again only when it fits into one buffer, so its buffers are larger than the longest
+  body. That costs it much of its speed here. With its default of 16 KB it is several times as fast, and its
+  clients see failures.
+- After restart and delete-and-recreate, holdfast is told so by `POST /admin/reset`, as its manual mode wants
+  it; haproxy finds out by its checks, nginx by trying again after `fail_timeout`.
 
 The columns:
 
 - sent: requests of the clients. failed: no right answer, and the client could tell: an error status, a closed
-  connection, or nothing in {patience} s. cut: a 200 that broke off in its body. wrong: an answer that looks whole and is
-  not the right one.
-- p50, p99, p99.9, max: milliseconds from the beginning of a request to the end of its answer, as the client sees it.
-  Clients, proxy and origins share the machine's cores, so the p50 tells more about the machine than about the proxy.
-- out after: milliseconds from the fault to the moment since which the proxy itself says that the backend is out; "-" if it
-  never said so. (The free nginx has no way to tell.) then got: requests that were begun after that moment and reached
-  the faulty origin all the same, by the origin's own count.
-- runs: how often an origin got a whole request, per request. most: the most often for one request. twice: requests that ran
-  more than once. A repeat is the price of answering a request whose backend failed after it had got it.
+  connection, what is no HTTP, or nothing in {patience} s. cut: a 200 that broke off in its body. wrong: an
+  answer that looks whole and is not the right one.
+- p50, p99, p99.9, max: milliseconds from the beginning of a request to the end of its answer, as the client
+  sees it. Clients, proxy and origins share the machine's cores, so the p50 tells more about the machine than
+  about the proxy.
+- out after: milliseconds from the fault to the moment since which the proxy itself says that the backend is
+  out; "-" if it never said so. (The free nginx has no way to tell.) then got: requests that were begun after
+  that moment and reached the faulty origin all the same, by the origin's own count.
+- runs: how often an origin got a whole request, per request. most: the most often for one request. twice:
+  requests that ran more than once. A repeat is the price of answering a request whose backend failed after it
+  had got it.
 """
 
 
@@ -77,7 +90,7 @@ class Row:
                                    if event == "ran")
         self.sent = len(load.begun)
         self.wrong = load.outcomes["wrong body"]
-        self.cut = sum(count for outcome, count in load.outcomes.items() if outcome.startswith("cut in the body of a 200"))
+        self.cut = load.outcomes["cut in the body of a 200"]
         self.failed = sum(load.outcomes.values()) - load.outcomes["good"] - self.cut - self.wrong
         self.ms = {share: percentile(load.taken_ms, share) for share in (0.5, 0.99, 0.999, 1)}
         self.runs = sum(runs.values()) / max(1, self.sent)
@@ -94,9 +107,11 @@ class Row:
         """Only requests begun while the backend was out count: one that was under way may still reach it."""
         first = next((begin for begin, _ in watch.intervals if begin > hurt_at), None)
         if watch.intervals and watch.intervals[0][0] < hurt_at:
-            self.notes.append(f"{victim.name} was out {hurt_at - watch.intervals[0][0]:.2f} s BEFORE the fault")
+            early = hurt_at - watch.intervals[0][0]
+            self.notes.append(f"{victim.name} was out {early:.2f} s BEFORE the fault")
         self.out_after_ms = None if first is None else 1000 * (first - hurt_at)
-        late = sorted({identity for _, identity, _ in lines if watch.covers(load.begun.get(identity, 0))})
+        late = sorted({identity for when, identity, _ in lines
+                       if watch.covers(load.begun.get(identity, 0), when)})
         self.then_got = len(late)
         if late:
             self.notes.append(f"reached {victim.name} while it was out: {', '.join(late[:5])}")
@@ -180,7 +195,8 @@ def configs(proxies):
     for proxy in proxies:
         config = proxy.config
         if isinstance(config, dict):
-            out += [f"{proxy.name}: its defaults, but for", "", "```json", peers.json.dumps(config, indent=2), "```", ""]
+            text = json.dumps(config, indent=2)
+            out += [f"{proxy.name}: its defaults, but for", "", "```json", text, "```", ""]
         else:
             values = {"user": "USER", "cores": os.cpu_count(), "nofile": "NOFILE", "workdir": "WORKDIR",
                       "listen": "127.0.0.1:PORT",
@@ -190,15 +206,15 @@ def configs(proxies):
     return out
 
 
-def document(path, rows, proxies, options):
+def document(path, rows, proxies, options, load_before):
     """Writes the measured part of the page; what people wrote outside the marks stays."""
-    measured = [BEGIN, "", "## The machine", "", f"{machine()}. " +
-                ", ".join(f"{proxy.name} {peers.version(proxy)}" for proxy in proxies) +
-                f". Measured on {time.strftime('%Y-%m-%d')}, load of the machine at the end {os.getloadavg()[0]:.1f}.", "",
+    versions = ", ".join(f"{proxy.name} {peers.version(proxy)}" for proxy in proxies)
+    measured = [BEGIN, "", "## The machine", "", f"{machine()}.", f"{versions}.",
+                f"Measured on {time.strftime('%Y-%m-%d')}; load of the machine {load_before:.1f} before.", "",
                 "## Results", "", *markdown(rows, proxies)]
-    measured += [HOW_IT_WAS_MEASURED.format(clients=clients.CLIENTS, seconds=options.seconds, away=faults.AWAY_SECONDS,
-                                            answer_kib=options.answer_bytes // 1024,
-                                            patience=clients.PATIENCE_SECONDS)]
+    measured += [HOW_IT_WAS_MEASURED.format(
+        clients=clients.CLIENTS, seconds=options.seconds, away=faults.AWAY_SECONDS,
+        answer_kib=options.answer_bytes // 1024, patience=clients.PATIENCE_SECONDS)]
     measured += [*configs(proxies), END]
     page = HEAD + f"{BEGIN}\n{END}\n"
     if os.path.exists(path):
