@@ -5,10 +5,13 @@
 
 #include "common/clock.h"
 
+#include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE_BYTES = 2048, ROOM_WAIT_MS = 100 };
@@ -109,16 +112,32 @@ static void put_pair(struct line *line, const char *key, struct slice value, boo
     }
 }
 
+/* Standard error, when it is a pipe, by a description of its own that does not block (open(2) on
+ * /proc/self/fd): the one that was handed to us may be shared with other programs. */
+static int log_fd = STDERR_FILENO;
+
+static void open_log(void)
+{
+    struct stat kind;
+    if (fstat(STDERR_FILENO, &kind) == 0 && S_ISFIFO(kind.st_mode)) {
+        int packets = fcntl(STDERR_FILENO, F_GETFL) & O_DIRECT; /* pipe(7): keeps each line apart */
+        int own = open("/proc/self/fd/2", O_WRONLY | O_NONBLOCK | O_CLOEXEC | packets);
+        log_fd = own == -1 ? STDERR_FILENO : own;
+    }
+}
+
 /* A full pipe that nobody reads must not stop a worker: after one wait the lines are lost (there is nowhere
  * to say so) until there is room again. */
 static void write_line(const struct line *line)
 {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     static _Atomic bool stuck;
-    struct pollfd room = {.fd = STDERR_FILENO, .events = POLLOUT};
+    pthread_once(&once, open_log);
+    struct pollfd room = {.fd = log_fd, .events = POLLOUT};
     int ready = poll(&room, 1, atomic_load_explicit(&stuck, memory_order_relaxed) ? 0 : ROOM_WAIT_MS);
     atomic_store_explicit(&stuck, ready == 0, memory_order_relaxed);
     if (ready == 1 && (room.revents & POLLOUT) != 0) {
-        ssize_t written = write(STDERR_FILENO, line->text, line->length);
+        ssize_t written = write(log_fd, line->text, line->length);
         (void)written;
     }
 }

@@ -13,7 +13,8 @@
 /* Whether the body is sent chunked, which only trailers need. */
 static bool sends_trailers(const struct attempt *a)
 {
-    return a->takes_trailers && a->request->chunk.trailers_bytes > 0;
+    struct slice trailers = {a->request->chunk.trailers, a->request->chunk.trailers_bytes};
+    return a->takes_trailers && trailers.length > 0 && forward_trailers_are_plain(trailers);
 }
 
 /* Writes the request's head into the worker's buffer. */
@@ -114,6 +115,7 @@ static struct watch_subject subject_of(const struct attempt *a)
 {
     return (struct watch_subject){.judged = true,
                                   .client_slot = a->client->slot,
+                                  .client_fd = a->client->fd,
                                   .backend = a->backend,
                                   .may_leave = a->may_leave,
                                   .since = clock_mono()};

@@ -19,9 +19,12 @@
 #include "proxy/verdict.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { LONG_WAIT_MS = 100 };
 
 /* The state of one exchange across its attempts. */
 struct trial {
@@ -67,10 +70,21 @@ void exchange_release(struct exchange *x)
     response_release(&x->responses[1]);
 }
 
+/* Whether the peer of FD has reset the connection. A worker learns that from the epoll set, but when all of
+ * them wait, none looks there. FD may be closed, and its number another's, by now: then the watch has been
+ * disarmed, and is not cut. */
+static bool is_reset(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = 0};
+    return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+}
+
 enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject)
 {
     const struct proxy *proxy = owner;
-    if (parking_client_is_gone(proxy->parking, subject->client_slot)) {
+    bool long_wait = clock_mono() > subject->since + LONG_WAIT_MS * NS_PER_MS;
+    if (parking_client_is_gone(proxy->parking, subject->client_slot) ||
+        (long_wait && is_reset(subject->client_fd))) {
         return WATCH_CUT_CLIENT;
     }
     /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
@@ -375,7 +389,10 @@ static enum exchange_end deliver_chosen(struct trial *t, struct response *chosen
         .to_head = slice_equal(t->request->head.method, SLICE("HEAD")),
         .takes_trailers = t->attempt.takes_trailers,
         .watch = x->watch,
-        .subject = {.judged = true, .client_slot = t->client->slot, .backend = backend},
+        .subject = {.judged = true,
+                    .client_slot = t->client->slot,
+                    .client_fd = t->client->fd,
+                    .backend = backend},
         .read_ms = config->timeouts.response_ms,
         .write_ms = config->timeouts.client_write_ms,
         .outbox_bytes = OUTBOX_BYTES_MAX,

@@ -57,6 +57,24 @@ static bool is_disguised(struct slice name)
     return http_field_id_of(folded) != HTTP_FIELD_OTHER || is_claim(folded);
 }
 
+bool forward_trailers_are_plain(struct slice trailers)
+{
+    while (trailers.length > 0) {
+        const char *end = memchr(trailers.at, '\n', trailers.length);
+        const char *colon = memchr(trailers.at, ':', trailers.length);
+        if (end == NULL || colon == NULL || colon > end) {
+            return false;
+        }
+        struct slice name = {trailers.at, (size_t)(colon - trailers.at)};
+        if (http_field_id_of(name) != HTTP_FIELD_OTHER || is_claim(name) || is_disguised(name)) {
+            return false;
+        }
+        trailers.length -= (size_t)(end + 1 - trailers.at);
+        trailers.at = end + 1;
+    }
+    return true;
+}
+
 /* Whether FIELD of a request says what only Holdfast may, or only a TRUSTED peer. */
 static bool is_forged(const struct http_field *field, bool trusted)
 {

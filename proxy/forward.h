@@ -37,6 +37,10 @@ void forward_request_head(struct writer *w, const struct forward_request *reques
  * does not say: 0 means that it is to be answered here. */
 uint32_t forward_hops_left(const struct http_head *head);
 
+/* Whether TRAILERS, a request's field lines, hold nothing that would be left out or written anew if it stood
+ * in the head: a backend that joins both must not take a stranger's word for ours. */
+bool forward_trailers_are_plain(struct slice trailers);
+
 /* The protocols that HEAD, a request's, asks to upgrade to and that are let through: empty on HTTP/1.0,
  * without "upgrade" in Connection, and when "h2c" is among them (RFC 9113 dropped it, and what it tunnels
  * would pass unseen). */

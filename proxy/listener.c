@@ -74,7 +74,7 @@ static void turn_away(struct listener *l, int fd, const struct http_offence *off
     traffic_count(l->proxy->traffic, l->proxy->config->workers, (unsigned)offence->status, false, false);
     deliver_last_reply(fd, offence, false);
     shutdown(fd, SHUT_WR);
-    if (l->leaving_count == LEAVING_MAX) {
+    if (l->leaving_count == LEAVING_MAX || l->leaving_count > l->open_max / 16) {
         let_go_oldest(l);
     }
     uint32_t last = (l->leaving_first + l->leaving_count++) % LEAVING_MAX;
@@ -168,6 +168,7 @@ static void *listener_main(void *argument)
         paused = parking_open(l->proxy->parking) >= l->open_max;
         for (int i = 0; l->fd != -1 && !paused && ready > 0 && i < ACCEPT_BATCH && accept_one(l, &paused);
              i++) {
+            paused = paused || parking_open(l->proxy->parking) >= l->open_max;
         }
         mono_ns now = clock_mono();
         if (now >= deadline_after_ms(swept, TICK_MS) || atomic_load(&l->drain)) {

@@ -29,6 +29,7 @@ enum watch_cut {
 struct watch_subject {
     bool judged;          /* false: only the deadline counts */
     uint32_t client_slot; /* parking.h */
+    int client_fd;        /* its socket */
     uint32_t backend;
     bool may_leave; /* another backend may be asked instead */
     mono_ns since;  /* when the wait began */
@@ -39,8 +40,9 @@ struct watch {
     _Atomic int fd;
     _Atomic mono_ns deadline;
     _Atomic int cut;          /* enum watch_cut, valid in state CUT */
-    _Atomic uint64_t subject; /* struct watch_subject, packed, but for SINCE */
+    _Atomic uint64_t subject; /* struct watch_subject, packed, but for the next two */
     _Atomic mono_ns since;
+    _Atomic int client_fd;
 };
 
 struct watchdog; /* opaque; lives from start to exit */

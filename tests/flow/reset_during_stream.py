@@ -11,7 +11,7 @@ from harness import WAIT_SECONDS, Holdfast, equal, head, until
 from raw import RawOrigin, connect
 
 CLIENTS = 4
-SPARE_WORKERS = 1
+SPARE_WORKERS = 0
 QUIET_MS = 30_000
 AT_ONCE_SECONDS = 8
 
