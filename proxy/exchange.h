@@ -41,9 +41,4 @@ must_check enum exchange_end exchange_run(struct exchange *x, struct client *cli
  * backend's connection to the tunnels. */
 void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend);
 
-/* For watchdog_set_judge(), OWNER being the struct proxy: a wait is in vain when its client has reset the
- * connection, and is given up when its backend was taken out of rotation (not to drain it), others are in it,
- * and no answer came within connect_ms. */
-enum watch_cut exchange_judge(void *owner, const struct watch_subject *subject);
-
 #endif

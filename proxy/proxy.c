@@ -8,7 +8,7 @@
 #include "common/panic.h"
 #include "healthd/admin_server.h"
 #include "healthd/probe.h"
-#include "proxy/exchange.h"
+#include "proxy/judge.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/session.h"
@@ -198,7 +198,7 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     p->watchdog = watchdog_start(p->config->workers);
     p->tunnels = tunnels_start(p->config->limits.tunnels, p->config->timeouts.tunnel_idle_ms);
     if (p->watchdog != NULL && p->tunnels != NULL) {
-        watchdog_set_judge(p->watchdog, exchange_judge, p);
+        watchdog_set_judge(p->watchdog, judge_wait, p);
         r->pool = pool_start(p);
     }
     if (r->pool == NULL) {

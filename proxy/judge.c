@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#include "proxy/judge.h"
+
+#include "proxy/proxy.h"
+
+#include <poll.h>
+
+enum { LONG_WAIT_MS = 100 };
+
+/* Whether the peer of FD has reset the connection. A worker learns that from the epoll set, but when all of
+ * them wait, none looks there. FD may be closed, and its number another's, by now: then the watch has been
+ * disarmed, and is not cut. */
+static bool is_reset(int fd)
+{
+    struct pollfd look = {.fd = fd, .events = 0};
+    return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+}
+
+enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
+{
+    const struct proxy *proxy = owner;
+    bool long_wait = clock_mono() > subject->since + LONG_WAIT_MS * NS_PER_MS;
+    if (parking_client_is_gone(proxy->parking, subject->client_slot) ||
+        (long_wait && is_reset(subject->client_fd))) {
+        return WATCH_CUT_CLIENT;
+    }
+    /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
+     * for. What is in flight on one that drains may finish. */
+    uint64_t rotation = ledger_rotation(proxy->ledger);
+    bool out = ((rotation | ledger_drained(proxy->ledger)) >> subject->backend & 1) == 0;
+    bool hangs = clock_mono() > deadline_after_ms(subject->since, proxy->config->timeouts.connect_ms);
+    return subject->may_leave && out && hangs && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+}
