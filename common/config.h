@@ -18,6 +18,7 @@ enum {
     CONFIG_PATH_BYTES = 4096,   /* a file name, the final NUL included */
     CONFIG_URL_BYTES = 384,     /* a backend's URL as shown, the final NUL included */
     CONFIG_TARGET_BYTES = 1024, /* the path of a probe, the final NUL included */
+    CONFIG_FIELD_BYTES = 64,    /* the name of a header field, the final NUL included */
 };
 
 /* host:port. HOST "" stands for all addresses (IPv6 and IPv4). Brackets of IPv6 addresses are not part of
@@ -30,7 +31,12 @@ struct config_address {
 enum config_failure { CONFIG_FAILURE_NON_200, CONFIG_FAILURE_NON_2XX, CONFIG_FAILURE_5XX };
 enum config_readmit { CONFIG_READMIT_MANUAL, CONFIG_READMIT_PROBE };
 enum config_methods { CONFIG_METHODS_ALL, CONFIG_METHODS_IDEMPOTENT };
-enum config_balance { CONFIG_BALANCE_ROUND_ROBIN };
+enum config_balance {
+    CONFIG_BALANCE_ROUND_ROBIN,
+    CONFIG_BALANCE_LEAST_IN_FLIGHT,
+    CONFIG_BALANCE_TWO_CHOICES,
+    CONFIG_BALANCE_HASH,
+};
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
 
@@ -55,11 +61,13 @@ struct config {
     size_t backend_count;
     struct config_backend backends[CONFIG_BACKENDS_MAX];
     enum config_balance balance;
+    char hash_on[CONFIG_FIELD_BYTES]; /* with balance "hash": a field's name; "" for the client's address */
     struct {
         enum config_failure failure;
         uint32_t eject_after;
         uint32_t window_ms; /* 0: failures count until a reset */
         enum config_readmit readmit;
+        uint32_t slow_start_ms; /* 0: a backend that comes back has its full weight at once */
         struct {
             char path[CONFIG_TARGET_BYTES]; /* "" for none */
             uint32_t interval_ms, timeout_ms;

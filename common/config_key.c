@@ -4,6 +4,7 @@
  * test. */
 #include "common/config_key.h"
 
+#include "common/http_head.h"
 #include "common/panic.h"
 
 #include <inttypes.h>
@@ -11,7 +12,7 @@
 
 enum { DAY_MS = 86400000 };
 
-static const char *const balance_words[] = {"round-robin", NULL};
+static const char *const balance_words[] = {"round-robin", "least-in-flight", "two-choices", "hash", NULL};
 static const char *const failure_words[] = {"non-200", "non-2xx", "5xx", NULL};
 static const char *const readmit_words[] = {"manual", "probe", NULL};
 static const char *const methods_words[] = {"all", "idempotent", NULL};
@@ -54,10 +55,12 @@ static const struct config_key keys[] = {
     {.path = "backends[].url", .kind = CONFIG_KIND_URL},
     {.path = "backends[].weight", NUMBER_IN(config_backend, weight, "1", 1, 256)},
     {WORD(balance, "round-robin", balance_words)},
+    {.path = "hash_on", .kind = CONFIG_KIND_HASH_ON, .fallback = "client", .offset = offsetof(struct config, hash_on)},
     {WORD(health.failure, "non-200", failure_words)},
     {NUMBER(health.eject_after, "10", 0, 1000000)},
     {NUMBER(health.window_ms, "0", 0, DAY_MS)},
     {WORD(health.readmit, "manual", readmit_words)},
+    {NUMBER(health.slow_start_ms, "0", 0, 3600000)},
     {.path = "health.probe.path", .kind = CONFIG_KIND_TARGET, .offset = offsetof(struct config, health.probe.path)},
     {NUMBER(health.probe.interval_ms, "2000", 10, 3600000)},
     {NUMBER(health.probe.timeout_ms, "1000", 1, 3600000)},
@@ -166,6 +169,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     case CONFIG_KIND_NETWORKS:
         snprintf(text, size, "an array of up to %d addresses or ADDRESS/BITS", CIDR_SET_MAX);
         break;
+    case CONFIG_KIND_HASH_ON:
+        snprintf(text, size, "\"client\" or \"header:NAME\"");
+        break;
     case CONFIG_KIND_NAME:
         snprintf(text, size, "1 to %d letters, digits, '-', '_' and '.'", CONFIG_NAME_BYTES - 1);
         break;
@@ -230,6 +236,27 @@ static bool set_target(char *field, const char *text)
     return true;
 }
 
+/* A field's name is a token (RFC 9110, 5.1). */
+static bool set_hash_on(char *field, const char *text)
+{
+    static const char prefix[] = "header:";
+    field[0] = '\0';
+    if (strcmp(text, "client") == 0)
+        return true;
+    if (strncmp(text, prefix, sizeof(prefix) - 1) != 0)
+        return false;
+    const char *name = text + sizeof(prefix) - 1;
+    size_t length = strlen(name);
+    if (length == 0 || length >= CONFIG_FIELD_BYTES)
+        return false;
+    for (const char *c = name; *c != '\0'; c++) {
+        if (!http_is_tchar((unsigned char)*c))
+            return false;
+    }
+    memcpy(field, name, length + 1);
+    return true;
+}
+
 static bool set_address_or_off(const struct config_key *key, char *base, const char *text, const char **why_)
 {
     void *address = base + key->offset;
@@ -266,6 +293,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
         return set_target(field, text);
     case CONFIG_KIND_NETWORKS:
         return empty_networks(field, text);
+    case CONFIG_KIND_HASH_ON:
+        return set_hash_on(field, text);
     case CONFIG_KIND_NAME:
         return config_parse_name(text, field, why_);
     case CONFIG_KIND_URL:

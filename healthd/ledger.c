@@ -30,6 +30,7 @@ struct page_shared {
     uint64_t readmits; /* by probes, so far */
     uint64_t changes;  /* of `ejected` and `down`, so far */
     _Atomic uint64_t in_flight;
+    _Atomic mono_ns up_since; /* 0: from the start */
     _Atomic uint64_t attempts, status_200, non_200, failures;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
@@ -133,10 +134,14 @@ static void show_state(struct ledger *l, struct page *page) requires_lock(&page-
 {
     struct page_shared *s = &page->shared;
     uint64_t bit = UINT64_C(1) << (page - l->pages);
+    enum backend_state before = s->state;
     s->state = s->drained   ? BACKEND_DRAINING
                : s->ejected ? BACKEND_EJECTED
                : s->down    ? BACKEND_DOWN
                             : BACKEND_UP;
+    if (s->state == BACKEND_UP && before != BACKEND_UP) {
+        atomic_store_explicit(&s->up_since, clock_mono(), memory_order_relaxed);
+    }
     set_bit(&l->rotation, bit, s->state == BACKEND_UP);
     set_bit(&l->drained, bit, s->drained);
 }
@@ -280,6 +285,12 @@ uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
     MUST(backend < l->count);
     return counter_get(&l->pages[backend].shared.in_flight);
+}
+
+mono_ns ledger_up_since(const struct ledger *l, uint32_t backend)
+{
+    MUST(backend < l->count);
+    return atomic_load_explicit(&l->pages[backend].shared.up_since, memory_order_relaxed);
 }
 
 bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_)

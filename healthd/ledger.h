@@ -118,6 +118,10 @@ uint64_t ledger_drained(const struct ledger *l);
 /* Attempts in flight on BACKEND; lock-free, for balancing. */
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);
 
+/* When BACKEND became up for the last time; 0 when it has been up since the start. Lock-free, for balancing.
+ */
+mono_ns ledger_up_since(const struct ledger *l, uint32_t backend);
+
 /* Begins a probe of BACKEND. False when it fell so often that it is to be left alone for now: no probe then.
  * One thread for each backend, no lock held. */
 must_check bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_);

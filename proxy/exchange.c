@@ -11,6 +11,7 @@
 #include "common/http_offence.h"
 #include "common/net.h"
 #include "proxy/attempt.h"
+#include "proxy/chooser.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 #include "proxy/trial.h"
@@ -26,7 +27,7 @@ struct course {
     struct request *request;
     struct attempt attempt; /* its response is free for the next one */
     struct trial trial;
-    uint64_t tried;        /* set of backends */
+    struct chooser chooser;
     struct response *best; /* the best failing response, or an empty one */
     bool have_best;
     uint32_t best_backend;
@@ -86,24 +87,6 @@ static void keep_best(struct course *c)
     response_clear(c->attempt.response);
 }
 
-/* The next backend to try, begun in the ledger, or -1 when none is left. */
-static int next_backend(struct course *c, struct attempt_ticket *ticket_)
-{
-    struct proxy *proxy = c->x->proxy;
-    uint32_t count = ledger_count(proxy->ledger);
-    uint64_t all = count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1;
-    for (;;) {
-        uint64_t fit = ledger_rotation(proxy->ledger) & ~c->tried;
-        bool require_up = fit != 0;
-        uint64_t last_resort = all & ~c->tried & ~ledger_drained(proxy->ledger);
-        int backend = balancer_pick(&proxy->balancer, require_up ? fit : last_resort);
-        if (backend == -1 || ledger_begin(proxy->ledger, (uint32_t)backend, require_up, ticket_)) {
-            c->attempt.may_leave = require_up && c->attempt.may_replay;
-            return backend;
-        }
-    }
-}
-
 /* Runs attempts until one is good (true: it stands in CURRENT) or nothing is left to try. */
 static bool try_backends(struct course *c)
 {
@@ -111,21 +94,21 @@ static bool try_backends(struct course *c)
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
     while (c->trial.attempts < max && !c->attempt.stopped && !c->attempt.client_gone &&
            (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline)) {
-        struct attempt_ticket ticket;
-        int backend = next_backend(c, &ticket);
-        if (backend == -1) {
+        struct choice choice = chooser_next(&c->chooser);
+        if (choice.backend == -1) {
             return false;
         }
-        c->tried |= UINT64_C(1) << backend;
-        c->attempt.backend = (uint32_t)backend;
-        trial_begin(&c->trial, &ticket);
+        uint32_t backend = (uint32_t)choice.backend;
+        c->attempt.backend = backend;
+        c->attempt.may_leave = choice.up && c->attempt.may_replay;
+        trial_begin(&c->trial, &choice.ticket);
         enum attempt_end end = attempt_run(&c->attempt);
         if (trial_judge(&c->trial, &c->attempt, end)) {
-            settle_connection(c, c->attempt.response, (uint32_t)backend);
+            settle_connection(c, c->attempt.response, backend);
             return true;
         }
         if (end == ATTEMPT_ANSWERED) {
-            settle_connection(c, c->attempt.response, (uint32_t)backend);
+            settle_connection(c, c->attempt.response, backend);
             keep_best(c);
         } else {
             response_clear(c->attempt.response);
@@ -280,6 +263,7 @@ static struct course course_of(struct exchange *x, struct client *client, struct
         .best = &x->responses[1],
     };
     identity_fill(&c.attempt.identity, head);
+    chooser_begin(&c.chooser, x->proxy, client, head);
     return c;
 }
 

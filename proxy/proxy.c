@@ -95,7 +95,6 @@ static bool read_token(struct running_proxy *r, const char *path, struct proxy_e
 static bool make_upstreams(struct running_proxy *r, struct proxy_error *error_)
 {
     const struct config *config = r->proxy.config;
-    uint32_t weights[CONFIG_BACKENDS_MAX];
     for (size_t i = 0; i < config->backend_count; i++) {
         struct net_addresses addresses;
         const char *why = net_resolve(&config->backends[i].address, &addresses);
@@ -109,9 +108,8 @@ static bool make_upstreams(struct running_proxy *r, struct proxy_error *error_)
             return false;
         }
         r->upstreams_made++;
-        weights[i] = config->backends[i].weight;
     }
-    balancer_init(&r->proxy.balancer, (uint32_t)config->backend_count, weights);
+    balancer_init(&r->proxy.balancer);
     return true;
 }
 

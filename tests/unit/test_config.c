@@ -10,12 +10,14 @@
 
 #define ROOT_KEYS                                                                                            \
     "\"listen\", \"workers\", \"trusted_proxies\", \"proxy_protocol\", \"drain_ms\", \"admin\", "            \
-    "\"backends\", \"balance\", \"health\", \"retry\", \"timeouts\", \"limits\", \"log_level\" or "          \
-    "\"log_format\""
+    "\"backends\", \"balance\", \"hash_on\", \"health\", \"retry\", \"timeouts\", \"limits\", "              \
+    "\"log_level\" or \"log_format\""
 #define NETWORKS "expected an array of up to 64 addresses or ADDRESS/BITS"
 #define NETWORK  "expected an address or ADDRESS/BITS"
 #define MS       "expected a whole number from 1 to 86400000"
 #define SHAPE    "expected ADDR:PORT, [IPv6]:PORT or :PORT"
+#define BALANCES "\"round-robin\", \"least-in-flight\", \"two-choices\" or \"hash\""
+#define HASH_ON  "expected \"client\" or \"header:NAME\""
 #define A10      "aaaaaaaaaa"
 #define A60      A10 A10 A10 A10 A10 A10
 #define UMLAUT   "\xc3\xa4"
@@ -54,9 +56,9 @@ static const struct wrong wrongs[] = {
     {"{\"backends[]\": 1}", "1:2: unknown key \"backends[]\", did you mean \"backends\"?"},
     {"{\"admin\": {\"peers\": null}}",
      "1:12: unknown key \"peers\" in \"admin\", expected \"listen\" or \"token_file\""},
-    {"{\"health\": {\"slow_start_ms\": 0}}",
-     "1:13: unknown key \"slow_start_ms\" in \"health\", expected "
-     "\"failure\", \"eject_after\", \"window_ms\", \"readmit\" or \"probe\""},
+    {"{\"health\": {\"colour\": 0}}",
+     "1:13: unknown key \"colour\" in \"health\", expected "
+     "\"failure\", \"eject_after\", \"window_ms\", \"readmit\", \"slow_start_ms\" or \"probe\""},
     {"{\"health\": {\"probe\": {\"pth\": null}}}",
      "1:23: unknown key \"pth\" in \"health.probe\", did you mean \"path\"?"},
     {"{\"backends\": [{\"url\": \"h:1\"}, {\"ulr\": \"h:2\"}]}",
@@ -134,7 +136,13 @@ static const struct wrong wrongs[] = {
     {"{\"log_level\": \"Info\"}",
      "1:15: \"log_level\" is \"Info\", expected \"error\", \"warn\", \"info\" or \"debug\""},
     {"{\"log_format\": 1}", "1:16: \"log_format\" is 1, expected \"logfmt\" or \"json\""},
-    {"{\"balance\": \"random\"}", "1:13: \"balance\" is \"random\", expected \"round-robin\""},
+    {"{\"hash_on\": \"peer\"}", "1:13: \"hash_on\" is \"peer\", " HASH_ON},
+    {"{\"hash_on\": \"header:\"}", "1:13: \"hash_on\" is \"header:\", " HASH_ON},
+    {"{\"hash_on\": \"header:X User\"}", "1:13: \"hash_on\" is \"header:X User\", " HASH_ON},
+    {"{\"hash_on\": \"header:x" A60 "xxx\"}",
+     "1:13: \"hash_on\" is \"header:x" A10 A10 A10 A10 "aaaaaaaaaaa..., " HASH_ON},
+    {"{\"hash_on\": null}", "1:13: \"hash_on\" is null, " HASH_ON},
+    {"{\"balance\": \"random\"}", "1:13: \"balance\" is \"random\", expected " BALANCES},
     {"{\"retry\": {\"methods\": null}}",
      "1:23: \"retry.methods\" is null, expected \"all\" or \"idempotent\""},
     {"{\"health\": {\"failure\": {}}}",
@@ -200,7 +208,7 @@ static const struct wrong wrongs[] = {
      "1:37: \"log_level\" is \"" UMLAUT "\", expected \"error\", \"warn\", \"info\" or \"debug\""},
     {"{\"admin\": {\"token_file\": \"/" UMLAUT "\"}, \"listen\": 1}", "1:43: \"listen\" is 1, " SHAPE},
     {"{\"balance\": \"" A10 A10 A10 A10 A10 "aaaaaaaa" UMLAUT "\"}",
-     "1:13: \"balance\" is \"" A10 A10 A10 A10 A10 "aaaaaaaa..., expected \"round-robin\""},
+     "1:13: \"balance\" is \"" A10 A10 A10 A10 A10 "aaaaaaaa..., expected " BALANCES},
     /* the first of two errors is the one in front */
     {"{\"log_level\": 1, \"workers\": 0}",
      "1:15: \"log_level\" is 1, expected \"error\", \"warn\", \"info\" or \"debug\""},
@@ -254,6 +262,8 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_str_eq(c.admin.token_file, "");
     ck_assert_uint_eq(c.backend_count, 0);
     ck_assert_int_eq(c.balance, CONFIG_BALANCE_ROUND_ROBIN);
+    ck_assert_str_eq(c.hash_on, "");
+    ck_assert_uint_eq(c.health.slow_start_ms, 0);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_NON_200);
     ck_assert_uint_eq(c.health.eject_after, 10);
     ck_assert_uint_eq(c.health.window_ms, 0);
@@ -299,7 +309,8 @@ START_TEST(every_key_can_be_set)
         " \"admin\": {\"listen\": \"localhost:82\", \"token_file\": \"/etc/token\"},\n"
         " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256},\n"
         "              {\"url\": \"h:8000\"}],\n"
-        " \"balance\": \"round-robin\", \"health\": {\"failure\": \"5xx\", \"eject_after\": 3, "
+        " \"balance\": \"hash\", \"hash_on\": \"header:X-User\",\n"
+        " \"health\": {\"failure\": \"5xx\", \"eject_after\": 3, \"slow_start_ms\": 3600000, "
         "\"window_ms\": 86400000,\n"
         "   \"readmit\": \"probe\", \"probe\": {\"path\": \"/up?x=1\", \"interval_ms\": 10, \"timeout_ms\": "
         "3600000,\n"
@@ -328,6 +339,9 @@ START_TEST(every_key_can_be_set)
     ck_assert_str_eq(c.backends[1].address.host, "h");
     ck_assert_uint_eq(c.backends[1].address.port, 8000);
     ck_assert_uint_eq(c.backends[1].weight, 1);
+    ck_assert_int_eq(c.balance, CONFIG_BALANCE_HASH);
+    ck_assert_str_eq(c.hash_on, "X-User");
+    ck_assert_uint_eq(c.health.slow_start_ms, 3600000);
     ck_assert_int_eq(c.health.failure, CONFIG_FAILURE_5XX);
     ck_assert_uint_eq(c.health.eject_after, 3);
     ck_assert_uint_eq(c.health.window_ms, 86400000);

@@ -183,6 +183,38 @@ START_TEST(one_that_falls_again_is_left_alone)
 }
 END_TEST
 
+/* A slow start begins whenever a backend becomes up, however that came, and only then. */
+START_TEST(each_return_has_its_time)
+{
+    struct ledger *l = make(true);
+    mono_ns before = clock_mono();
+    ck_assert_int_eq(ledger_up_since(l, 0), 0);
+    ledger_reset(l, 0); /* it was up */
+    ck_assert_int_eq(ledger_up_since(l, 0), 0);
+    fail_times(l, EJECT_AFTER + 1);
+    ck_assert_int_eq(ledger_up_since(l, 0), 0);
+    ledger_drain(l, 0, true);
+    ledger_drain(l, 0, false); /* it is still ejected */
+    ck_assert_int_eq(ledger_up_since(l, 0), 0);
+    ledger_reset(l, 0);
+    mono_ns reset = ledger_up_since(l, 0);
+    ck_assert_int_ge(reset, before);
+    ledger_drain(l, 0, true);
+    ledger_drain(l, 0, false);
+    mono_ns undrained = ledger_up_since(l, 0);
+    ck_assert_int_gt(undrained, reset);
+    ledger_drain(l, 0, false);
+    (void)probe(l, true);
+    ck_assert_int_eq(ledger_up_since(l, 0), undrained); /* nothing changed */
+    fail_times(l, EJECT_AFTER + 1);
+    (void)probe(l, true);
+    (void)probe(l, true);
+    ck_assert_int_gt(ledger_up_since(l, 0), undrained);
+    ck_assert_int_eq(ledger_up_since(l, 1), 0);
+    ledger_delete(l);
+}
+END_TEST
+
 START_TEST(draining_covers_the_other_states)
 {
     struct ledger *l = make(true);
@@ -313,6 +345,7 @@ int main(void)
     tcase_add_test(tests, a_probe_across_a_change_does_not_count);
     tcase_add_test(tests, attempts_from_before_a_return_count_no_failure);
     tcase_add_test(tests, one_that_falls_again_is_left_alone);
+    tcase_add_test(tests, each_return_has_its_time);
     tcase_add_test(tests, draining_covers_the_other_states);
     tcase_add_test(tests, failures_leave_with_the_window);
     tcase_add_test(tests, under_a_crowd_every_ejection_has_its_return);
