@@ -44,7 +44,8 @@ struct config_backend {
     char name[CONFIG_NAME_BYTES]; /* unique; letters, digits, '-', '_', '.' */
     char url[CONFIG_URL_BYTES];   /* "http://host:port", as shown in the stats */
     struct config_address address;
-    uint32_t weight; /* 1 to 256 */
+    uint32_t weight;        /* 1 to 256 */
+    uint32_t max_in_flight; /* 0: no limit */
 };
 
 struct config {
@@ -81,7 +82,7 @@ struct config {
         uint32_t hold_ms;
     } retry;
     struct {
-        uint32_t connect_ms, response_ms, request_ms;
+        uint32_t connect_ms, response_ms, request_ms, queue_ms;
         uint32_t client_header_ms, client_body_ms, client_idle_ms, client_write_ms;
         uint32_t tunnel_idle_ms;
     } timeouts;

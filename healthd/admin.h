@@ -17,7 +17,8 @@ struct admin_gauges {
     uint64_t connections_idle;     /* open, between requests */
     uint64_t connections_accepted; /* since start */
     uint32_t workers_total, workers_busy;
-    bool ready; /* false while draining */
+    uint32_t queue_waiting; /* requests that wait for a place on a backend */
+    bool ready;             /* false while draining */
 };
 
 struct admin_context {

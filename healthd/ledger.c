@@ -51,6 +51,8 @@ struct ledger {
     _Atomic uint64_t drained;
     cache_aligned uint32_t count;
     struct ledger_policy policy;
+    void (*changed)(void *owner); /* NULL: nobody wants to know */
+    void *changed_owner;
     struct page pages[];
 };
 
@@ -164,19 +166,42 @@ static void set_health(struct ledger *l, struct page *page, bool ejected, bool d
     show_state(l, page);
 }
 
+void ledger_on_change(struct ledger *l, void (*changed)(void *owner), void *owner)
+{
+    l->changed = changed;
+    l->changed_owner = owner;
+}
+
+static void tell_change(const struct ledger *l)
+{
+    if (l->changed != NULL) {
+        l->changed(l->changed_owner);
+    }
+}
+
 bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up, struct attempt_ticket *ticket_)
 {
+    return ledger_begin_within(l, backend, require_up, 0, ticket_) == LEDGER_BEGUN;
+}
+
+enum ledger_answer ledger_begin_within(struct ledger *l, uint32_t backend, bool require_up,
+                                       uint32_t max_in_flight, struct attempt_ticket *ticket_)
+{
     struct page *page = page_of(l, backend);
+    enum ledger_answer answer = LEDGER_OUT;
     lock_take(&page->lock);
     struct page_shared *s = &page->shared;
-    bool begun = s->state == BACKEND_UP || (!require_up && s->state != BACKEND_DRAINING);
-    if (begun) {
+    if (s->state == BACKEND_UP || (!require_up && s->state != BACKEND_DRAINING)) {
+        bool full = max_in_flight > 0 && counter_get(&s->in_flight) >= max_in_flight;
+        answer = full ? LEDGER_FULL : LEDGER_BEGUN;
+    }
+    if (answer == LEDGER_BEGUN) {
         counter_up(&s->attempts);
         counter_up(&s->in_flight);
         *ticket_ = (struct attempt_ticket){.backend = backend, .epoch = s->epoch, .readmits = s->readmits};
     }
     lock_free(&page->lock);
-    return begun;
+    return answer;
 }
 
 /* Counts how an attempt of the current epoch ended. */
@@ -268,6 +293,9 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
         }
     }
     lock_free(&page->lock);
+    if (ejected) {
+        tell_change(l);
+    }
     return ejected;
 }
 
@@ -279,6 +307,13 @@ uint64_t ledger_rotation(const struct ledger *l)
 uint64_t ledger_drained(const struct ledger *l)
 {
     return atomic_load_explicit(&l->drained, memory_order_relaxed);
+}
+
+uint64_t ledger_fit(const struct ledger *l, uint64_t tried, bool *up_)
+{
+    uint64_t fit = ledger_rotation(l) & ~tried;
+    *up_ = fit != 0;
+    return *up_ ? fit : (UINT64_MAX >> (64 - l->count)) & ~tried & ~ledger_drained(l);
 }
 
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
@@ -339,6 +374,9 @@ enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *
         }
     }
     lock_free(&page->lock);
+    if (effect != PROBE_NO_EFFECT) {
+        tell_change(l);
+    }
     return effect;
 }
 
@@ -349,6 +387,7 @@ void ledger_drain(struct ledger *l, uint32_t backend, bool drain)
     page->shared.drained = drain;
     show_state(l, page);
     lock_free(&page->lock);
+    tell_change(l);
 }
 
 void ledger_reset(struct ledger *l, uint32_t backend)
@@ -373,6 +412,7 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     s->probes =
         (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
     lock_free(&page->lock);
+    tell_change(l);
 }
 
 void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)

@@ -94,6 +94,10 @@ void ledger_delete(struct ledger *l);
 
 uint32_t ledger_count(const struct ledger *l);
 
+/* From now on CHANGED is called after each change of a backend's state, on the thread that made it, which
+ * holds no lock then. To be called once, before other threads use L. */
+void ledger_on_change(struct ledger *l, void (*changed)(void *owner), void *owner);
+
 /* Begins an attempt on BACKEND: counts it and one in flight, and fills *TICKET_. When REQUIRE_UP is set and
  * the backend is not up (any more), nothing is counted and the result is false: nothing may be sent to it.
  * With REQUIRE_UP unset (all backends are out, so all are tried) only a draining one is refused. Any thread,
@@ -101,6 +105,17 @@ uint32_t ledger_count(const struct ledger *l);
  * true, ..) succeeds. */
 must_check bool ledger_begin(struct ledger *l, uint32_t backend, bool require_up,
                              struct attempt_ticket *ticket_);
+
+enum ledger_answer {
+    LEDGER_BEGUN,
+    LEDGER_OUT, /* not up, or draining */
+    LEDGER_FULL /* it has MAX_IN_FLIGHT attempts in flight */
+};
+
+/* The same, but with at most MAX_IN_FLIGHT attempts on BACKEND at one time; 0 for no limit. That too is
+ * decided in the same step. */
+must_check enum ledger_answer ledger_begin_within(struct ledger *l, uint32_t backend, bool require_up,
+                                                  uint32_t max_in_flight, struct attempt_ticket *ticket_);
 
 /* Ends the attempt of TICKET with OUTCOME. Returns true when this very call moved the backend from up to
  * ejected, so that one caller logs it. An attempt that began before the last reset only leaves `in flight`.
@@ -114,6 +129,10 @@ uint64_t ledger_rotation(const struct ledger *l);
 
 /* The backends that drain, as a set; lock-free, as stale as the above. */
 uint64_t ledger_drained(const struct ledger *l);
+
+/* Those that a request may be sent to that was sent to TRIED already: the rest of those in rotation (*UP_ is
+ * set), or else, as a last resort, the rest of those that do not drain. Lock-free, as stale as the above. */
+uint64_t ledger_fit(const struct ledger *l, uint64_t tried, bool *up_);
 
 /* Attempts in flight on BACKEND; lock-free, for balancing. */
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);

@@ -68,12 +68,14 @@ static json_t *backend_object(const struct config_backend *backend, const struct
         milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
-/* Adds the evidence of BACKEND to its OBJECT, which is freed without memory. */
+/* Adds the evidence of BACKEND, and its limit, to its OBJECT, which is freed without memory. */
 static json_t *add_evidence(const struct admin_context *context, uint32_t backend, json_t *object)
 {
     struct evidence_page page;
     evidence_read(context->evidence, backend, &page);
-    if (json_object_set_new(object, "evidence", evidence_object(&page)) != 0) {
+    json_int_t limit = integer(context->config->backends[backend].max_in_flight);
+    if (json_object_set_new(object, "max_in_flight", json_integer(limit)) != 0 ||
+        json_object_set_new(object, "evidence", evidence_object(&page)) != 0) {
         json_decref(object);
         return NULL;
     }
@@ -118,19 +120,27 @@ static json_t *policy_object(const struct config *config)
                      "readmit", probes ? "probe" : "manual");
 }
 
-static json_t *requests_object(struct traffic *traffic)
+static json_t *requests_object(const struct traffic_totals *totals)
 {
-    struct traffic_totals totals;
-    traffic_read(traffic, &totals);
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", integer(totals.total), "status_2xx",
-                     integer(totals.status_2xx), "status_3xx", integer(totals.status_3xx), "status_4xx",
-                     integer(totals.status_4xx), "status_5xx", integer(totals.status_5xx), "retried",
-                     integer(totals.retried), "rescued", integer(totals.rescued));
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", integer(totals->total), "status_2xx",
+                     integer(totals->status_2xx), "status_3xx", integer(totals->status_3xx), "status_4xx",
+                     integer(totals->status_4xx), "status_5xx", integer(totals->status_5xx), "retried",
+                     integer(totals->retried), "rescued", integer(totals->rescued));
+}
+
+/* What overload did to requests; WAITING are in line now. */
+static json_t *overload_object(const struct traffic_totals *totals, uint32_t waiting)
+{
+    return json_pack("{s:I, s:I, s:I}", "waiting", integer(waiting), "waited",
+                     integer(totals->notes[TRAFFIC_WAITED]), "backends_full",
+                     integer(totals->notes[TRAFFIC_BACKENDS_FULL]));
 }
 
 char *stats_json(const struct admin_context *context, bool with_evidence)
 {
     struct admin_gauges gauges = {0};
+    struct traffic_totals totals;
+    traffic_read(context->traffic, &totals);
     context->gauges(context->owner, &gauges);
     double uptime_seconds = (double)(clock_mono() - context->started_ns) / (double)NS_PER_S;
     bool all_ejected;
@@ -139,10 +149,14 @@ char *stats_json(const struct admin_context *context, bool with_evidence)
         json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
                   HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",
                   gauges.ready ? 1 : 0, "all_ejected", all_ejected ? 1 : 0, "policy",
-                  policy_object(context->config), "requests", requests_object(context->traffic),
-                  "connections", "active", integer(gauges.connections_active), "idle",
-                  integer(gauges.connections_idle), "accepted", integer(gauges.connections_accepted),
-                  "workers", "total", integer(gauges.workers_total), "busy", integer(gauges.workers_busy),
-                  "backends", backends);
+                  policy_object(context->config), "requests", requests_object(&totals), "connections",
+                  "active", integer(gauges.connections_active), "idle", integer(gauges.connections_idle),
+                  "accepted", integer(gauges.connections_accepted), "workers", "total",
+                  integer(gauges.workers_total), "busy", integer(gauges.workers_busy), "backends", backends);
+    if (root != NULL && with_evidence &&
+        json_object_set_new(root, "overload", overload_object(&totals, gauges.queue_waiting)) != 0) {
+        json_decref(root);
+        return NULL;
+    }
     return json_text(root);
 }

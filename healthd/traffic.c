@@ -15,6 +15,7 @@
 struct shard {
     cache_aligned _Atomic uint64_t classes[4]; /* 2xx to 5xx */
     _Atomic uint64_t retried, rescued;
+    _Atomic uint64_t notes[TRAFFIC_NOTES];
 };
 
 struct traffic {
@@ -69,6 +70,12 @@ void traffic_count(struct traffic *t, uint32_t shard, unsigned status, bool retr
     }
 }
 
+void traffic_note(struct traffic *t, uint32_t shard, enum traffic_note note)
+{
+    MUST(shard < t->count);
+    counter_up(&t->shards[shard].notes[note]);
+}
+
 /* Adds the shards up, the base line left aside. */
 static struct traffic_totals sums(const struct traffic *t)
 {
@@ -81,6 +88,9 @@ static struct traffic_totals sums(const struct traffic *t)
         sum.status_5xx += atomic_load_explicit(&s->classes[3], memory_order_relaxed);
         sum.retried += atomic_load_explicit(&s->retried, memory_order_relaxed);
         sum.rescued += atomic_load_explicit(&s->rescued, memory_order_relaxed);
+        for (int n = 0; n < TRAFFIC_NOTES; n++) {
+            sum.notes[n] += atomic_load_explicit(&s->notes[n], memory_order_relaxed);
+        }
     }
     return sum;
 }
@@ -101,6 +111,9 @@ void traffic_read(struct traffic *t, struct traffic_totals *totals_)
         .retried = sum.retried - base.retried,
         .rescued = sum.rescued - base.rescued,
     };
+    for (int n = 0; n < TRAFFIC_NOTES; n++) {
+        totals_->notes[n] = sum.notes[n] - base.notes[n];
+    }
     totals_->total = totals_->status_2xx + totals_->status_3xx + totals_->status_4xx + totals_->status_5xx;
 }
 

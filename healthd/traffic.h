@@ -11,11 +11,19 @@
 
 struct traffic; /* opaque; lives from start to exit */
 
+/* What may be noted of a request besides. */
+enum traffic_note {
+    TRAFFIC_WAITED,        /* it waited for a place on a backend */
+    TRAFFIC_BACKENDS_FULL, /* and none became free in time */
+    TRAFFIC_NOTES
+};
+
 /* Requests answered since start or the last reset; total is the sum of the four classes. */
 struct traffic_totals {
     uint64_t total, status_2xx, status_3xx, status_4xx, status_5xx;
     uint64_t retried; /* needed more than one attempt */
     uint64_t rescued; /* answered 200 after at least one failed attempt */
+    uint64_t notes[TRAFFIC_NOTES];
 };
 
 /* Makes SHARDS shards (1 or more), all zero. NULL when there is no memory. */
@@ -26,6 +34,9 @@ void traffic_delete(struct traffic *t);
 
 /* Counts one answered request in SHARD, which belongs to the calling thread. STATUS is 200 to 599. */
 void traffic_count(struct traffic *t, uint32_t shard, unsigned status, bool retried, bool rescued);
+
+/* Notes something of a request in SHARD, which belongs to the calling thread. */
+void traffic_note(struct traffic *t, uint32_t shard, enum traffic_note note);
 
 /* Adds the shards up. Any thread. */
 void traffic_read(struct traffic *t, struct traffic_totals *totals_);

@@ -19,12 +19,12 @@ static uint64_t key_of(const char *field, const struct client *client, const str
     return balancer_hash(&ip, sizeof ip);
 }
 
-void chooser_begin(struct chooser *c, struct proxy *proxy, const struct client *client,
-                   const struct http_head *head)
+void chooser_begin(struct chooser *c, const struct http_head *head)
 {
-    *c = (struct chooser){.proxy = proxy};
-    if (proxy->config->balance == CONFIG_BALANCE_HASH) {
-        c->key = key_of(proxy->config->hash_on, client, head);
+    const struct config *config = c->proxy->config;
+    c->queue_ns = config->timeouts.queue_ms * NS_PER_MS;
+    if (config->balance == CONFIG_BALANCE_HASH) {
+        c->key = key_of(config->hash_on, c->client, head);
     }
 }
 
@@ -50,23 +50,115 @@ static void ask(const struct chooser *c, uint64_t candidates, struct balancer_qu
     }
 }
 
-struct choice chooser_next(struct chooser *c)
+/* Those of FIT that look full. */
+static uint64_t full_now(const struct chooser *c, uint64_t fit)
+{
+    uint64_t full = 0;
+    for (uint64_t rest = fit; rest != 0; rest &= rest - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(rest);
+        uint32_t max = c->proxy->config->backends[i].max_in_flight;
+        if (max > 0 && ledger_in_flight(c->proxy->ledger, i) >= max) {
+            full |= rest & -rest;
+        }
+    }
+    return full;
+}
+
+/* Begins an attempt on one of CANDIDATES, which are in rotation (UP) or not, and fills *CHOICE_. False when
+ * none has a place, or those that had one are in rotation, or as they were, no more. */
+static bool begin_one(struct chooser *c, uint64_t candidates, bool up, struct choice *choice_)
 {
     struct proxy *proxy = c->proxy;
-    uint32_t count = ledger_count(proxy->ledger);
-    uint64_t all = UINT64_MAX >> (64 - count);
     struct balancer_question q; /* some 1.5 KB, of which only the candidates' part is filled */
+    while (candidates != 0) {
+        ask(c, candidates, &q);
+        uint32_t picked = (uint32_t)balancer_pick(&proxy->balancer, &q);
+        if (ledger_begin_within(proxy->ledger, picked, up, proxy->config->backends[picked].max_in_flight,
+                                &choice_->ticket) == LEDGER_BEGUN) {
+            choice_->end = CHOICE_MADE;
+            choice_->backend = picked;
+            choice_->up = up;
+            c->tried |= UINT64_C(1) << picked;
+            return true;
+        }
+        candidates &= ~(UINT64_C(1) << picked);
+    }
+    return false;
+}
+
+/* Why a wait in line was cut. */
+static enum choice_end end_of_cut(enum watch_cut cut)
+{
+    switch (cut) {
+    case WATCH_CUT_STOP:
+        return CHOICE_STOPPED;
+    case WATCH_CUT_CLIENT:
+        return CHOICE_UNWANTED;
+    case WATCH_NOT_CUT:
+    case WATCH_CUT_DEADLINE:
+    case WATCH_CUT_BACKEND:
+        break;
+    }
+    return CHOICE_FULL;
+}
+
+/* Waits in line until there is something to choose, nothing left that could be waited for, or the time is
+ * over. */
+static struct choice wait_in_line(struct chooser *c)
+{
+    struct queue *queue = &c->proxy->queue;
+    struct choice choice = {.end = CHOICE_FULL};
+    struct queue_place place = {.watch = c->watch, .tried = c->tried};
+    queue_join(queue, &place);
+    do {
+        struct queue_turn turn = queue_turn(queue, &place);
+        if (turn.claims == 0) {
+            choice.end = CHOICE_NONE_LEFT;
+            break;
+        }
+        if (begin_one(c, turn.open, turn.up, &choice)) {
+            break;
+        }
+    } while (watch_sleep(c->watch));
+    queue_leave(queue, &place);
+    return choice;
+}
+
+/* Guards the wait in line by the watch. */
+static struct choice wait_for_place(struct chooser *c)
+{
+    mono_ns begun = clock_mono();
+    struct watch_subject subject = {.judged = true,
+                                    .client_slot = c->client->slot,
+                                    .client_fd = c->client->fd,
+                                    .since = begun};
+    if (c->queue_ns <= 0) {
+        return (struct choice){.end = CHOICE_FULL};
+    }
+    c->waited = true;
+    watch_arm_for(c->watch, -1, deadline_earlier(begun + c->queue_ns, c->deadline), &subject);
+    struct choice choice = wait_in_line(c);
+    enum watch_cut cut = watch_disarm(c->watch);
+    c->queue_ns -= clock_mono() - begun;
+    if (choice.end == CHOICE_FULL) {
+        choice.end = end_of_cut(cut);
+    }
+    return choice;
+}
+
+struct choice chooser_next(struct chooser *c)
+{
+    const struct proxy *proxy = c->proxy;
     for (;;) {
-        uint64_t fit = ledger_rotation(proxy->ledger) & ~c->tried;
-        struct choice choice = {.up = fit != 0};
-        ask(c, choice.up ? fit : all & ~c->tried & ~ledger_drained(proxy->ledger), &q);
-        choice.backend = balancer_pick(&proxy->balancer, &q);
-        if (choice.backend == -1) {
+        struct choice choice = {.end = CHOICE_NONE_LEFT};
+        bool up;
+        uint64_t fit = ledger_fit(proxy->ledger, c->tried, &up);
+        uint64_t open = fit & ~queue_claimed(&proxy->queue) & ~full_now(c, fit);
+        if (fit == 0 || begin_one(c, open, up, &choice)) {
             return choice;
         }
-        if (ledger_begin(proxy->ledger, (uint32_t)choice.backend, choice.up, &choice.ticket)) {
-            c->tried |= UINT64_C(1) << choice.backend;
-            return choice;
+        if (open == 0) {
+            return wait_for_place(c);
         }
     }
 }

@@ -28,6 +28,7 @@ struct course {
     struct attempt attempt; /* its response is free for the next one */
     struct trial trial;
     struct chooser chooser;
+    bool full;             /* no backend that was left had a place for it in time */
     struct response *best; /* the best failing response, or an empty one */
     bool have_best;
     uint32_t best_backend;
@@ -95,10 +96,13 @@ static bool try_backends(struct course *c)
     while (c->trial.attempts < max && !c->attempt.stopped && !c->attempt.client_gone &&
            (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline)) {
         struct choice choice = chooser_next(&c->chooser);
-        if (choice.backend == -1) {
+        if (choice.end != CHOICE_MADE) {
+            c->attempt.stopped = choice.end == CHOICE_STOPPED;
+            c->attempt.client_gone = choice.end == CHOICE_UNWANTED;
+            c->full = choice.end == CHOICE_FULL;
             return false;
         }
-        uint32_t backend = (uint32_t)choice.backend;
+        uint32_t backend = choice.backend;
         c->attempt.backend = backend;
         c->attempt.may_leave = choice.up && c->attempt.may_replay;
         trial_begin(&c->trial, &choice.ticket);
@@ -166,9 +170,23 @@ static enum exchange_end answer_failure(const struct course *c, bool keep_alive)
     if (c->attempt.starved) {
         return answer(c, &http_offence_starved, keep_alive);
     }
+    if (c->full) {
+        return answer(c, &http_offence_backends_full, keep_alive);
+    }
     return answer(c,
                   c->trial.timed_out ? &http_offence_no_backend_in_time : &http_offence_no_backend_answered,
                   keep_alive);
+}
+
+/* Counts what became of a wait for a place. */
+static void note_queue(const struct course *c)
+{
+    if (c->chooser.waited) {
+        traffic_note(c->x->proxy->traffic, c->x->shard, TRAFFIC_WAITED);
+    }
+    if (c->full) {
+        traffic_note(c->x->proxy->traffic, c->x->shard, TRAFFIC_BACKENDS_FULL);
+    }
 }
 
 /* The backend switched protocols: tells the client. */
@@ -262,8 +280,12 @@ static struct course course_of(struct exchange *x, struct client *client, struct
             },
         .best = &x->responses[1],
     };
+    c.chooser = (struct chooser){.proxy = x->proxy,
+                                 .watch = x->watch,
+                                 .client = client,
+                                 .deadline = c.attempt.deadline};
     identity_fill(&c.attempt.identity, head);
-    chooser_begin(&c.chooser, x->proxy, client, head);
+    chooser_begin(&c.chooser, head);
     return c;
 }
 
@@ -277,6 +299,7 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
         return answer(&c, &http_offence_too_many_tunnels, request->head.keep_alive);
     }
     bool good = try_backends(&c);
+    note_queue(&c);
     bool keep_alive =
         request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
     if (good && c.attempt.response->head.status == 101) {

@@ -113,6 +113,12 @@ static bool make_upstreams(struct running_proxy *r, struct proxy_error *error_)
     return true;
 }
 
+static void rotation_changed(void *owner)
+{
+    struct proxy *p = owner;
+    queue_changed(&p->queue);
+}
+
 static void gauges(void *owner, struct admin_gauges *gauges_)
 {
     struct running_proxy *r = owner;
@@ -124,6 +130,7 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
         .connections_accepted = counts.accepted,
         .workers_total = r->proxy.config->workers,
         .workers_busy = pool_busy(r->pool),
+        .queue_waiting = queue_waiting(&r->proxy.queue),
         .ready = !atomic_load(&r->proxy.draining),
     };
 }
@@ -154,6 +161,8 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
         return false;
     }
+    queue_init(&p->queue, p->ledger);
+    ledger_on_change(p->ledger, rotation_changed, p);
     if (config->admin.token_file[0] != '\0' && !read_token(r, config->admin.token_file, error_)) {
         return false;
     }

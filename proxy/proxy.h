@@ -9,6 +9,7 @@
 #include "healthd/traffic.h"
 #include "proxy/balancer.h"
 #include "proxy/parking.h"
+#include "proxy/queue.h"
 #include "proxy/request.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
@@ -26,6 +27,7 @@ struct proxy {
     struct parking *parking;
     struct watchdog *watchdog;
     struct tunnels *tunnels;
+    struct queue queue; /* requests that wait for a place on a backend */
     struct balancer balancer;
     struct upstream upstreams[CONFIG_BACKENDS_MAX];
     _Atomic bool draining; /* connections are closed after their response */

@@ -89,6 +89,7 @@ static void record(struct trial *t, const struct attempt *a, const struct attemp
         log_failure(t, a, outcome);
     }
     bool ejected = ledger_end(t->proxy->ledger, &t->ticket, outcome);
+    queue_freed(&t->proxy->queue, t->ticket.backend);
     if (outcome->failure) {
         keep_evidence(t, a, outcome, ejected);
     }

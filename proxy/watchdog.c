@@ -73,7 +73,11 @@ static void cut_if_due(const struct watchdog *dog, struct watch *w, mono_ns now)
         return;
     }
     atomic_store_explicit(&w->cut, (int)reason, memory_order_relaxed);
-    shutdown(fd, SHUT_RDWR); /* fails only on a connection that is already gone, which wakes the worker too */
+    if (fd == -1) {
+        watch_wake(w);
+    } else {
+        shutdown(fd, SHUT_RDWR); /* fails only on a connection that is gone, which wakes the worker too */
+    }
     atomic_store_explicit(&w->word, base | WATCH_CUT, memory_order_release);
 }
 
@@ -113,6 +117,7 @@ struct watchdog *watchdog_start(uint32_t count)
     }
     for (uint32_t i = 0; i < count; i++) {
         w->watches[i] = (struct watch){.word = WATCH_OFF, .fd = -1};
+        MUST(sem_init(&w->watches[i].alarm, 0, 0) == 0);
     }
     pthread_condattr_t attributes;
     MUST_0(pthread_condattr_init(&attributes));
@@ -142,6 +147,9 @@ void watchdog_stop(struct watchdog *w)
     MUST_0(pthread_join(w->thread, NULL));
     MUST_0(pthread_cond_destroy(&w->wake));
     MUST_0(pthread_mutex_destroy(&w->mutex));
+    for (uint32_t i = 0; i < w->count; i++) {
+        sem_destroy(&w->watches[i].alarm);
+    }
     free(w->watches);
     free(w);
 }
@@ -172,12 +180,28 @@ void watch_arm_for(struct watch *w, int fd, mono_ns deadline, const struct watch
 {
     uint64_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
     MUST((word & STATE_MASK) == WATCH_OFF);
+    while (fd == -1 && sem_trywait(&w->alarm) == 0) {
+        /* an alarm for an earlier sleep */
+    }
     atomic_store_explicit(&w->fd, fd, memory_order_relaxed);
     atomic_store_explicit(&w->deadline, deadline, memory_order_relaxed);
     atomic_store_explicit(&w->subject, pack(subject), memory_order_relaxed);
     atomic_store_explicit(&w->since, subject->since, memory_order_relaxed);
     atomic_store_explicit(&w->client_fd, subject->client_fd, memory_order_relaxed);
     atomic_store_explicit(&w->word, (word & ~STATE_MASK) + 4 + WATCH_ARMED, memory_order_release);
+}
+
+bool watch_sleep(struct watch *w)
+{
+    while (sem_wait(&w->alarm) == -1) {
+        MUST(errno == EINTR);
+    }
+    return (atomic_load_explicit(&w->word, memory_order_acquire) & STATE_MASK) == WATCH_ARMED;
+}
+
+void watch_wake(struct watch *w)
+{
+    MUST(sem_post(&w->alarm) == 0);
 }
 
 enum watch_cut watch_disarm(struct watch *w)

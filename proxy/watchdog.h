@@ -6,13 +6,16 @@
  *
  * States of a watch: OFF -> ARMED, by its worker; ARMED -> OFF, by its worker; ARMED -> CUTTING -> CUT, by
  * the watchdog; CUT -> OFF, by its worker. While it is CUTTING the worker waits, so that the descriptor is
- * never closed (and its number reused) under the watchdog's hand. */
+ * never closed (and its number reused) under the watchdog's hand.
+ *
+ * A worker may also wait for another thread instead of a socket: it arms without a descriptor and sleeps. */
 #ifndef HOLDFAST_PROXY_WATCHDOG_H
 #define HOLDFAST_PROXY_WATCHDOG_H
 
 #include "common/clock.h"
 #include "common/compiler.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -43,6 +46,7 @@ struct watch {
     _Atomic uint64_t subject; /* struct watch_subject, packed, but for the next two */
     _Atomic mono_ns since;
     _Atomic int client_fd;
+    sem_t alarm; /* ends a sleep */
 };
 
 struct watchdog; /* opaque; lives from start to exit */
@@ -63,11 +67,18 @@ void watchdog_stop(struct watchdog *w);
 struct watch *watchdog_watch(struct watchdog *w, uint32_t index);
 
 /* From now on FD, a socket, is shut down when DEADLINE has passed (within WATCHDOG_TICK_MS). W must be off.
- */
+ * With FD -1 it guards watch_sleep(). */
 void watch_arm(struct watch *w, int fd, mono_ns deadline);
 
 /* The same, for a wait that has a subject. */
 void watch_arm_for(struct watch *w, int fd, mono_ns deadline, const struct watch_subject *subject);
+
+/* Sleeps until watch_wake() (true: what is waited for may have come; it may be a false alarm), or until W,
+ * which is armed without a descriptor, has been cut (false). */
+must_check bool watch_sleep(struct watch *w);
+
+/* Wakes the worker of W from its sleep, or from the next one while W stays armed. Any thread. */
+void watch_wake(struct watch *w);
 
 /* Ends the arming, and says whether the watchdog had to cut. */
 enum watch_cut watch_disarm(struct watch *w);

@@ -53,6 +53,26 @@ START_TEST(evidence_only_when_asked_for)
 }
 END_TEST
 
+START_TEST(overload_stands_beside_the_evidence)
+{
+    config.backends[1].max_in_flight = 7;
+    gauges.queue_waiting = 3;
+    traffic_note(context.traffic, 0, TRAFFIC_WAITED);
+    traffic_note(context.traffic, 0, TRAFFIC_WAITED);
+    traffic_note(context.traffic, 0, TRAFFIC_BACKENDS_FULL);
+    json_t *json = ask("GET", "/admin/stats", NULL, 200, NULL);
+    ck_assert_ptr_null(json_object_get(json, "overload"));
+    json_decref(json);
+    json = ask("GET", "/admin/stats?evidence=1", NULL, 200, NULL);
+    ck_assert_int_eq(count_at(json, "overload.waiting"), 3);
+    ck_assert_int_eq(count_at(json, "overload.waited"), 2);
+    ck_assert_int_eq(count_at(json, "overload.backends_full"), 1);
+    ck_assert_int_eq(count_at(json, "backends.0.max_in_flight"), 0);
+    ck_assert_int_eq(count_at(json, "backends.1.max_in_flight"), 7);
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(drain_and_undrain)
 {
     json_t *json = ask("POST", "/admin/backends/%61zure/drain?why=update", NULL, 200, NULL);
@@ -88,6 +108,7 @@ int main(void)
     TCase *all = tcase_create("all");
     tcase_add_checked_fixture(all, set_up, tear_down);
     tcase_add_test(all, evidence_only_when_asked_for);
+    tcase_add_test(all, overload_stands_beside_the_evidence);
     tcase_add_test(all, drain_and_undrain);
     Suite *suite = suite_create("admin_health");
     suite_add_tcase(suite, all);

@@ -63,8 +63,9 @@ static const struct wrong wrongs[] = {
      "1:23: unknown key \"pth\" in \"health.probe\", did you mean \"path\"?"},
     {"{\"backends\": [{\"url\": \"h:1\"}, {\"ulr\": \"h:2\"}]}",
      "1:32: unknown key \"ulr\" in \"backends[1]\", did you mean \"url\"?"},
-    {"{\"backends\": [{\"url\": \"h:1\", \"max_in_flight\": 0}]}",
-     "1:30: unknown key \"max_in_flight\" in \"backends[0]\", expected \"name\", \"url\" or \"weight\""},
+    {"{\"backends\": [{\"url\": \"h:1\", \"colour\": 0}]}",
+     "1:30: unknown key \"colour\" in \"backends[0]\", expected \"name\", \"url\", \"weight\" or "
+     "\"max_in_flight\""},
     {"{\"" UMLAUT UMLAUT "\": 1}", "1:2: unknown key \"" UMLAUT UMLAUT "\", expected " ROOT_KEYS},
     {"{\"" A60 A60 "\": 1}", "1:2: unknown key \"" A10 A10 A10 A10 A10 "aaaaaaaaa..., expected " ROOT_KEYS},
     /* numbers */
@@ -280,6 +281,7 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_uint_eq(c.timeouts.connect_ms, 1000);
     ck_assert_uint_eq(c.timeouts.response_ms, 30000);
     ck_assert_uint_eq(c.timeouts.request_ms, 60000);
+    ck_assert_uint_eq(c.timeouts.queue_ms, 5000);
     ck_assert_uint_eq(c.timeouts.client_header_ms, 10000);
     ck_assert_uint_eq(c.timeouts.client_body_ms, 30000);
     ck_assert_uint_eq(c.timeouts.client_idle_ms, 60000);
@@ -307,7 +309,8 @@ START_TEST(every_key_can_be_set)
         "{\"listen\": \"[::1]:81\", \"workers\": 4096, \"drain_ms\": 0, \"proxy_protocol\": true,\n"
         " \"trusted_proxies\": [\"10.0.0.0/8\", \"::1\"],\n"
         " \"admin\": {\"listen\": \"localhost:82\", \"token_file\": \"/etc/token\"},\n"
-        " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256},\n"
+        " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256, "
+        "\"max_in_flight\": 1000000},\n"
         "              {\"url\": \"h:8000\"}],\n"
         " \"balance\": \"hash\", \"hash_on\": \"header:X-User\",\n"
         " \"health\": {\"failure\": \"5xx\", \"eject_after\": 3, \"slow_start_ms\": 3600000, "
@@ -316,7 +319,8 @@ START_TEST(every_key_can_be_set)
         "3600000,\n"
         "     \"rise\": 1, \"fall\": 100}},\n"
         " \"retry\": {\"attempts\": 64, \"methods\": \"idempotent\", \"hold_bytes\": 1, \"hold_ms\": 2},\n"
-        " \"timeouts\": {\"connect_ms\": 11, \"response_ms\": 12, \"request_ms\": 13, \"client_header_ms\": "
+        " \"timeouts\": {\"connect_ms\": 11, \"response_ms\": 12, \"request_ms\": 13, \"queue_ms\": 18, "
+        "\"client_header_ms\": "
         "14,\n"
         "   \"client_body_ms\": 15, \"client_idle_ms\": 16, \"client_write_ms\": 86400000,\n"
         "   \"tunnel_idle_ms\": 17},\n"
@@ -335,10 +339,12 @@ START_TEST(every_key_can_be_set)
     ck_assert_str_eq(c.backends[0].name, "gcp");
     ck_assert_str_eq(c.backends[0].url, "http://10.0.0.1:80");
     ck_assert_uint_eq(c.backends[0].weight, 256);
+    ck_assert_uint_eq(c.backends[0].max_in_flight, 1000000);
     ck_assert_str_eq(c.backends[1].name, "backend2");
     ck_assert_str_eq(c.backends[1].address.host, "h");
     ck_assert_uint_eq(c.backends[1].address.port, 8000);
     ck_assert_uint_eq(c.backends[1].weight, 1);
+    ck_assert_uint_eq(c.backends[1].max_in_flight, 0);
     ck_assert_int_eq(c.balance, CONFIG_BALANCE_HASH);
     ck_assert_str_eq(c.hash_on, "X-User");
     ck_assert_uint_eq(c.health.slow_start_ms, 3600000);
@@ -357,6 +363,7 @@ START_TEST(every_key_can_be_set)
     ck_assert_uint_eq(c.retry.hold_ms, 2);
     ck_assert_uint_eq(c.timeouts.connect_ms, 11);
     ck_assert_uint_eq(c.timeouts.response_ms, 12);
+    ck_assert_uint_eq(c.timeouts.queue_ms, 18);
     ck_assert_uint_eq(c.timeouts.request_ms, 13);
     ck_assert_uint_eq(c.timeouts.client_header_ms, 14);
     ck_assert_uint_eq(c.timeouts.client_body_ms, 15);

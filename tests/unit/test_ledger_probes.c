@@ -183,6 +183,58 @@ START_TEST(one_that_falls_again_is_left_alone)
 }
 END_TEST
 
+START_TEST(a_full_backend_begins_nothing)
+{
+    struct ledger *l = make(true);
+    struct attempt_ticket tickets[3], unused;
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 2, &tickets[0]), LEDGER_BEGUN);
+    ck_assert_int_eq(ledger_begin_within(l, 0, false, 2, &tickets[1]), LEDGER_BEGUN);
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 2, &unused), LEDGER_FULL);
+    ck_assert_int_eq(ledger_begin_within(l, 0, false, 1, &unused), LEDGER_FULL); /* the limit went down */
+    ck_assert_uint_eq(page_of(l).attempts, 2);
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 3, &tickets[2]), LEDGER_BEGUN); /* and up */
+    ledger_reset(l, 0); /* what began before is in flight all the same */
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 3, &unused), LEDGER_FULL);
+    (void)ledger_end(l, &tickets[0], &status_500);
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 3, &tickets[0]), LEDGER_BEGUN);
+    ledger_drain(l, 0, true);
+    ck_assert_int_eq(ledger_begin_within(l, 0, true, 3, &unused), LEDGER_OUT); /* before it is full */
+    ck_assert_int_eq(ledger_begin_within(l, 0, false, 0, &unused), LEDGER_OUT);
+    ck_assert_uint_eq(page_of(l).in_flight, 3);
+    ledger_delete(l);
+}
+END_TEST
+
+static void count_change(void *owner)
+{
+    ++*(int *)owner;
+}
+
+START_TEST(every_change_of_the_rotation_is_told)
+{
+    int changes = 0;
+    struct ledger *l = make(true);
+    ledger_on_change(l, count_change, &changes);
+    fail_times(l, EJECT_AFTER);
+    (void)probe(l, true);
+    ck_assert_int_eq(changes, 0);
+    fail_times(l, 2); /* the second one changes nothing */
+    ck_assert_int_eq(changes, 1);
+    (void)probe(l, true);
+    (void)probe(l, true); /* back */
+    ck_assert_int_eq(changes, 2);
+    for (int i = 0; i < FALL; i++) {
+        (void)probe(l, false);
+    }
+    ck_assert_int_eq(changes, 3);
+    ledger_drain(l, 0, true);
+    ledger_drain(l, 0, false);
+    ledger_reset(l, 0);
+    ck_assert_int_eq(changes, 6);
+    ledger_delete(l);
+}
+END_TEST
+
 /* A slow start begins whenever a backend becomes up, however that came, and only then. */
 START_TEST(each_return_has_its_time)
 {
@@ -345,6 +397,8 @@ int main(void)
     tcase_add_test(tests, a_probe_across_a_change_does_not_count);
     tcase_add_test(tests, attempts_from_before_a_return_count_no_failure);
     tcase_add_test(tests, one_that_falls_again_is_left_alone);
+    tcase_add_test(tests, a_full_backend_begins_nothing);
+    tcase_add_test(tests, every_change_of_the_rotation_is_told);
     tcase_add_test(tests, each_return_has_its_time);
     tcase_add_test(tests, draining_covers_the_other_states);
     tcase_add_test(tests, failures_leave_with_the_window);

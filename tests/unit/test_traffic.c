@@ -120,6 +120,23 @@ static struct traffic *crowded(bool resets)
     return crowd.traffic;
 }
 
+START_TEST(notes_stand_apart)
+{
+    struct traffic *t = traffic_new(2);
+    traffic_note(t, 0, TRAFFIC_WAITED);
+    traffic_note(t, 1, TRAFFIC_WAITED);
+    traffic_note(t, 1, TRAFFIC_BACKENDS_FULL);
+    ck_assert_uint_eq(read_totals(t).notes[TRAFFIC_WAITED], 2);
+    ck_assert_uint_eq(read_totals(t).notes[TRAFFIC_BACKENDS_FULL], 1);
+    ck_assert_uint_eq(read_totals(t).total, 0);
+    traffic_reset(t);
+    traffic_note(t, 0, TRAFFIC_BACKENDS_FULL);
+    ck_assert_uint_eq(read_totals(t).notes[TRAFFIC_WAITED], 0);
+    ck_assert_uint_eq(read_totals(t).notes[TRAFFIC_BACKENDS_FULL], 1);
+    traffic_delete(t);
+}
+END_TEST
+
 START_TEST(nothing_is_lost_among_threads)
 {
     struct traffic *t = crowded(false);
@@ -153,6 +170,7 @@ int main(void)
     tcase_add_test(all, starts_at_zero);
     tcase_add_test(all, sorts_by_class_and_adds_shards);
     tcase_add_test(all, reset_counts_from_zero_again);
+    tcase_add_test(all, notes_stand_apart);
     tcase_add_test(all, nothing_is_lost_among_threads);
     tcase_add_test(all, resets_among_threads);
     suite_add_tcase(suite, all);

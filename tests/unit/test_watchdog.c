@@ -362,6 +362,29 @@ START_TEST(disarming_waits_for_the_cut_to_be_over)
 }
 END_TEST
 
+START_TEST(a_sleep_ends_by_an_alarm_or_by_a_cut)
+{
+    struct watchdog *w = watchdog_start(1);
+    struct watch *watch = watchdog_watch(w, 0);
+    const struct watch_subject nobody = {.judged = false};
+    watch_arm_for(watch, -1, DEADLINE_NO, &nobody);
+    watch_wake(watch);
+    watch_wake(watch);
+    ck_assert(watch_sleep(watch));
+    ck_assert_int_eq(watch_disarm(watch), WATCH_NOT_CUT);
+    mono_ns deadline = in_ms(30);
+    watch_arm_for(watch, -1, deadline, &nobody);
+    ck_assert(!watch_sleep(watch)); /* the second alarm was for the sleep before */
+    ck_assert_int_ge(clock_mono(), deadline);
+    ck_assert_int_eq(watch_disarm(watch), WATCH_CUT_DEADLINE);
+    watchdog_cut_all(w);
+    watch_arm_for(watch, -1, DEADLINE_NO, &nobody);
+    ck_assert(!watch_sleep(watch));
+    ck_assert_int_eq(watch_disarm(watch), WATCH_CUT_STOP);
+    watchdog_stop(w);
+}
+END_TEST
+
 START_TEST(starts_and_stops)
 {
     for (int i = 0; i < 20; i++) {
@@ -465,6 +488,7 @@ int main(void)
     tcase_add_test(watchdog, a_deadline_and_the_end_come_before_the_judge);
     tcase_add_test(watchdog, a_verdict_hits_the_arming_that_was_judged);
     tcase_add_test(watchdog, disarming_waits_for_the_cut_to_be_over);
+    tcase_add_test(watchdog, a_sleep_ends_by_an_alarm_or_by_a_cut);
     tcase_add_test(watchdog, starts_and_stops);
     tcase_add_test(watchdog, no_cut_hits_another_arming);
     Suite *suite = suite_create("watchdog");
