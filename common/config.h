@@ -21,6 +21,9 @@ enum {
     CONFIG_FIELD_BYTES = 64,    /* the name of a header field, the final NUL included */
 };
 
+/* What a number is that is null. */
+#define CONFIG_NO_NUMBER UINT32_MAX
+
 /* host:port. HOST "" stands for all addresses (IPv6 and IPv4). Brackets of IPv6 addresses are not part of
  * HOST. */
 struct config_address {
@@ -80,6 +83,7 @@ struct config {
         enum config_methods methods;
         uint32_t hold_bytes;
         uint32_t hold_ms;
+        uint32_t budget_percent; /* retries may be this share of the requests; or CONFIG_NO_NUMBER */
     } retry;
     struct {
         uint32_t connect_ms, response_ms, request_ms, queue_ms;

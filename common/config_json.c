@@ -103,13 +103,14 @@ static bool read_field(struct reader *r, const struct config_key *key, const str
     char expected[CONFIG_EXPECTED_BYTES], digits[DIGITS_BYTES];
     const char *text = NULL;
     bool read = false;
-    if (key->kind == CONFIG_KIND_NUMBER && json_is_number(value)) {
+    bool number = key->kind == CONFIG_KIND_NUMBER || key->kind == CONFIG_KIND_NUMBER_OR_NULL;
+    if (number && json_is_number(value)) {
         struct slice written = here(r).value;
         snprintf(digits, sizeof(digits), "%.*s", (int)written.length, written.at);
         text = digits;
     } else if (key->kind == CONFIG_KIND_BOOLEAN && json_is_boolean(value)) {
         text = json_is_true(value) ? "true" : "false";
-    } else if (key->kind != CONFIG_KIND_NUMBER && key->kind != CONFIG_KIND_BOOLEAN) {
+    } else if (!number && key->kind != CONFIG_KIND_BOOLEAN) {
         text = json_string_value(value); /* NULL when it is none */
     }
     config_key_expected(key, expected);

@@ -32,6 +32,9 @@ _Static_assert(sizeof(enum config_balance) == sizeof(unsigned) &&
     .kind = CONFIG_KIND_NUMBER, .fallback = (fallback_), .min = (min_), .max = (max_),                       \
     .offset = offsetof(struct type, field), .bytes = sizeof(((struct type *)0)->field)
 #define NUMBER(field, fallback_, min_, max_) .path = #field, NUMBER_IN(config, field, fallback_, min_, max_)
+#define NUMBER_OR_NULL(field, min_, max_)                                                                    \
+    .path = #field, .kind = CONFIG_KIND_NUMBER_OR_NULL, .min = (min_), .max = (max_),                        \
+    .offset = offsetof(struct config, field), .bytes = sizeof(uint32_t)
 #define BOOLEAN(field, fallback_)                                                                            \
     .path = #field, .kind = CONFIG_KIND_BOOLEAN, .fallback = (fallback_),                                    \
     .offset = offsetof(struct config, field)
@@ -71,6 +74,7 @@ static const struct config_key keys[] = {
     {WORD(retry.methods, "all", methods_words)},
     {NUMBER(retry.hold_bytes, "262144", 0, UINT32_C(64) << 20)},
     {NUMBER(retry.hold_ms, "500", 0, 60000)},
+    {NUMBER_OR_NULL(retry.budget_percent, 0, 100)},
     {NUMBER(timeouts.connect_ms, "1000", 1, DAY_MS)},
     {NUMBER(timeouts.response_ms, "30000", 1, DAY_MS)},
     {NUMBER(timeouts.request_ms, "60000", 1, DAY_MS)},
@@ -149,6 +153,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     switch (key->kind) {
     case CONFIG_KIND_NUMBER:
         snprintf(text, size, "a whole number from %" PRIu64 " to %" PRIu64, key->min, key->max);
+        break;
+    case CONFIG_KIND_NUMBER_OR_NULL:
+        snprintf(text, size, "a whole number from %" PRIu64 " to %" PRIu64 ", or null", key->min, key->max);
         break;
     case CONFIG_KIND_BOOLEAN:
         snprintf(text, size, "true or false");
@@ -280,6 +287,7 @@ static bool set_field(const struct config_key *key, char *base, const char *text
     void *field = base + key->offset;
     switch (key->kind) {
     case CONFIG_KIND_NUMBER:
+    case CONFIG_KIND_NUMBER_OR_NULL:
         return set_number(key, field, text);
     case CONFIG_KIND_BOOLEAN:
         return set_boolean(field, text);
@@ -307,14 +315,29 @@ static bool set_field(const struct config_key *key, char *base, const char *text
     return false;
 }
 
+/* Sets FIELD to what null means for KEY. False when it means nothing. */
+static bool set_null(const struct config_key *key, char *field)
+{
+    static const uint32_t none = CONFIG_NO_NUMBER;
+    switch (key->kind) {
+    case CONFIG_KIND_FILE:
+    case CONFIG_KIND_TARGET:
+        *field = '\0';
+        return true;
+    case CONFIG_KIND_NUMBER_OR_NULL:
+        memcpy(field, &none, sizeof(none));
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool config_key_set(const struct config_key *key, void *base, const char *text,
                     char expected_[static CONFIG_EXPECTED_BYTES])
 {
     const char *why = NULL;
-    if (text == NULL && (key->kind == CONFIG_KIND_FILE || key->kind == CONFIG_KIND_TARGET)) {
-        *((char *)base + key->offset) = '\0';
+    if (text == NULL && set_null(key, (char *)base + key->offset))
         return true;
-    }
     if (text != NULL && set_field(key, base, text, &why))
         return true;
     config_key_expected(key, expected_);
@@ -345,7 +368,8 @@ static void set_defaults(void *base, bool of_backend)
     char expected[CONFIG_EXPECTED_BYTES];
     for (size_t i = 0; i < KEY_COUNT; i++) {
         bool backend_key = strncmp(keys[i].path, backend_prefix, sizeof(backend_prefix) - 1) == 0;
-        if (backend_key == of_backend && keys[i].fallback != NULL)
+        if (backend_key == of_backend &&
+            (keys[i].fallback != NULL || keys[i].kind == CONFIG_KIND_NUMBER_OR_NULL))
             MUST(config_key_set(&keys[i], base, keys[i].fallback, expected));
     }
 }

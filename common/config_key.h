@@ -16,6 +16,7 @@
 /* What a key takes, and the type of its field. */
 enum config_kind {
     CONFIG_KIND_NUMBER,         /* whole number: uint32_t or uint64_t */
+    CONFIG_KIND_NUMBER_OR_NULL, /* the same, or null: uint32_t, null is CONFIG_NO_NUMBER */
     CONFIG_KIND_BOOLEAN,        /* true or false: bool */
     CONFIG_KIND_WORD,           /* one of some words: an enum that counts them from 0 */
     CONFIG_KIND_ADDRESS,        /* struct config_address */

@@ -13,8 +13,9 @@ struct traffic; /* opaque; lives from start to exit */
 
 /* What may be noted of a request besides. */
 enum traffic_note {
-    TRAFFIC_WAITED,        /* it waited for a place on a backend */
-    TRAFFIC_BACKENDS_FULL, /* and none became free in time */
+    TRAFFIC_WAITED,         /* it waited for a place on a backend */
+    TRAFFIC_BACKENDS_FULL,  /* and none became free in time */
+    TRAFFIC_RETRIES_DENIED, /* it failed, and the budget allowed no retry */
     TRAFFIC_NOTES
 };
 

@@ -146,6 +146,12 @@ static struct choice wait_for_place(struct chooser *c)
     return choice;
 }
 
+bool chooser_has_more(const struct chooser *c)
+{
+    bool up;
+    return ledger_fit(c->proxy->ledger, c->tried, &up) != 0;
+}
+
 struct choice chooser_next(struct chooser *c)
 {
     const struct proxy *proxy = c->proxy;

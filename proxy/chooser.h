@@ -40,6 +40,9 @@ struct choice {
 /* Makes C, whose first four members are set, ready for the request HEAD. */
 void chooser_begin(struct chooser *c, const struct http_head *head);
 
+/* Whether there is a backend left to choose; lock-free, a moment's picture. */
+bool chooser_has_more(const struct chooser *c);
+
 /* Chooses the next backend and begins an attempt on it in the ledger. Waits in line, up to queue_ms for all
  * calls on C together and up to C's deadline; C's watch is off before and after. No lock held. */
 must_check struct choice chooser_next(struct chooser *c);

@@ -88,13 +88,33 @@ static void keep_best(struct course *c)
     response_clear(c->attempt.response);
 }
 
+/* Whether the budget allows another attempt, if this would be one: the first is no retry, and where nobody is
+ * left to ask none is denied. */
+static bool within_budget(struct course *c)
+{
+    struct proxy *proxy = c->x->proxy;
+    uint32_t percent = proxy->config->retry.budget_percent;
+    if (percent == CONFIG_NO_NUMBER) {
+        return true;
+    }
+    if (c->trial.attempts == 0) {
+        budget_count_request(&proxy->budget, clock_mono());
+        return true;
+    }
+    if (!chooser_has_more(&c->chooser) || budget_take_retry(&proxy->budget, clock_mono(), percent)) {
+        return true;
+    }
+    traffic_note(proxy->traffic, c->x->shard, TRAFFIC_RETRIES_DENIED);
+    return false;
+}
+
 /* Runs attempts until one is good (true: it stands in CURRENT) or nothing is left to try. */
 static bool try_backends(struct course *c)
 {
     const struct config *config = c->x->proxy->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
     while (c->trial.attempts < max && !c->attempt.stopped && !c->attempt.client_gone &&
-           (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline)) {
+           (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline) && within_budget(c)) {
         struct choice choice = chooser_next(&c->chooser);
         if (choice.end != CHOICE_MADE) {
             c->attempt.stopped = choice.end == CHOICE_STOPPED;

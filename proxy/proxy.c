@@ -162,6 +162,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         return false;
     }
     queue_init(&p->queue, p->ledger);
+    budget_init(&p->budget);
     ledger_on_change(p->ledger, rotation_changed, p);
     if (config->admin.token_file[0] != '\0' && !read_token(r, config->admin.token_file, error_)) {
         return false;

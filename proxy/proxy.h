@@ -8,6 +8,7 @@
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
 #include "proxy/balancer.h"
+#include "proxy/budget.h"
 #include "proxy/parking.h"
 #include "proxy/queue.h"
 #include "proxy/request.h"
@@ -29,6 +30,7 @@ struct proxy {
     struct tunnels *tunnels;
     struct queue queue; /* requests that wait for a place on a backend */
     struct balancer balancer;
+    struct budget budget; /* of retries; used when retry.budget_percent is set */
     struct upstream upstreams[CONFIG_BACKENDS_MAX];
     _Atomic bool draining; /* connections are closed after their response */
 };

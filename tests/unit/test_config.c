@@ -18,6 +18,7 @@
 #define SHAPE    "expected ADDR:PORT, [IPv6]:PORT or :PORT"
 #define BALANCES "\"round-robin\", \"least-in-flight\", \"two-choices\" or \"hash\""
 #define HASH_ON  "expected \"client\" or \"header:NAME\""
+#define PERCENT  "expected a whole number from 0 to 100, or null"
 #define A10      "aaaaaaaaaa"
 #define A60      A10 A10 A10 A10 A10 A10
 #define UMLAUT   "\xc3\xa4"
@@ -143,6 +144,10 @@ static const struct wrong wrongs[] = {
     {"{\"hash_on\": \"header:x" A60 "xxx\"}",
      "1:13: \"hash_on\" is \"header:x" A10 A10 A10 A10 "aaaaaaaaaaa..., " HASH_ON},
     {"{\"hash_on\": null}", "1:13: \"hash_on\" is null, " HASH_ON},
+    {"{\"retry\": {\"budget_percent\": 101}}", "1:30: \"retry.budget_percent\" is 101, " PERCENT},
+    {"{\"retry\": {\"budget_percent\": 1.5}}", "1:30: \"retry.budget_percent\" is 1.5, " PERCENT},
+    {"{\"retry\": {\"budget_percent\": \"5\"}}", "1:30: \"retry.budget_percent\" is \"5\", " PERCENT},
+    {"{\"retry\": {\"budget_percent\": false}}", "1:30: \"retry.budget_percent\" is false, " PERCENT},
     {"{\"balance\": \"random\"}", "1:13: \"balance\" is \"random\", expected " BALANCES},
     {"{\"retry\": {\"methods\": null}}",
      "1:23: \"retry.methods\" is null, expected \"all\" or \"idempotent\""},
@@ -278,6 +283,7 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_int_eq(c.retry.methods, CONFIG_METHODS_ALL);
     ck_assert_uint_eq(c.retry.hold_bytes, 262144);
     ck_assert_uint_eq(c.retry.hold_ms, 500);
+    ck_assert_uint_eq(c.retry.budget_percent, CONFIG_NO_NUMBER);
     ck_assert_uint_eq(c.timeouts.connect_ms, 1000);
     ck_assert_uint_eq(c.timeouts.response_ms, 30000);
     ck_assert_uint_eq(c.timeouts.request_ms, 60000);
@@ -318,7 +324,8 @@ START_TEST(every_key_can_be_set)
         "   \"readmit\": \"probe\", \"probe\": {\"path\": \"/up?x=1\", \"interval_ms\": 10, \"timeout_ms\": "
         "3600000,\n"
         "     \"rise\": 1, \"fall\": 100}},\n"
-        " \"retry\": {\"attempts\": 64, \"methods\": \"idempotent\", \"hold_bytes\": 1, \"hold_ms\": 2},\n"
+        " \"retry\": {\"attempts\": 64, \"methods\": \"idempotent\", \"hold_bytes\": 1, \"hold_ms\": 2, "
+        "\"budget_percent\": 0},\n"
         " \"timeouts\": {\"connect_ms\": 11, \"response_ms\": 12, \"request_ms\": 13, \"queue_ms\": 18, "
         "\"client_header_ms\": "
         "14,\n"
@@ -361,6 +368,9 @@ START_TEST(every_key_can_be_set)
     ck_assert_int_eq(c.retry.methods, CONFIG_METHODS_IDEMPOTENT);
     ck_assert_uint_eq(c.retry.hold_bytes, 1);
     ck_assert_uint_eq(c.retry.hold_ms, 2);
+    ck_assert_uint_eq(c.retry.budget_percent, 0);
+    must_read(&c, "{\"retry\": {\"budget_percent\": null}}");
+    ck_assert_uint_eq(c.retry.budget_percent, CONFIG_NO_NUMBER);
     ck_assert_uint_eq(c.timeouts.connect_ms, 11);
     ck_assert_uint_eq(c.timeouts.response_ms, 12);
     ck_assert_uint_eq(c.timeouts.queue_ms, 18);
