@@ -102,11 +102,11 @@ static struct slice cut(struct slice text, char separator, struct slice *rest_)
 }
 
 /* 404, naming the backends that there are. */
-static void refuse_backend(const struct config *config, struct admin_response *response_)
+static void refuse_backend(const struct plan *plan, struct admin_response *response_)
 {
     json_t *names = json_array();
-    for (size_t i = 0; i < config->backend_count; i++) {
-        if (json_array_append_new(names, json_string(config->backends[i].name)) != 0) {
+    for (size_t i = 0; i < plan->config.backend_count; i++) {
+        if (json_array_append_new(names, json_string(plan->config.backends[i].name)) != 0) {
             json_decref(names);
             names = NULL;
             break;
@@ -119,7 +119,7 @@ static void refuse_backend(const struct config *config, struct admin_response *r
 
 /* The backend called NAME, still percent-encoded, as *BACKEND_. False with *RESPONSE_ made when there is
  * none. */
-static bool find_backend(const struct config *config, struct slice name, uint32_t *backend_,
+static bool find_backend(const struct plan *plan, struct slice name, uint32_t *backend_,
                          struct admin_response *response_)
 {
     char plain[CONFIG_NAME_BYTES];
@@ -128,13 +128,14 @@ static bool find_backend(const struct config *config, struct slice name, uint32_
         admin_refuse(400, "bad_escape", "a % is not followed by two hex digits", response_);
         return false;
     }
-    for (uint32_t i = 0; i < config->backend_count && length < sizeof plain; i++) {
-        if (slice_equal((struct slice){.at = plain, .length = length}, slice_of(config->backends[i].name))) {
-            *backend_ = i;
+    for (uint32_t i = 0; i < plan->config.backend_count && length < sizeof plain; i++) {
+        if (slice_equal((struct slice){.at = plain, .length = length},
+                        slice_of(plan->config.backends[i].name))) {
+            *backend_ = plan->slots[i];
             return true;
         }
     }
-    refuse_backend(config, response_);
+    refuse_backend(plan, response_);
     return false;
 }
 
@@ -149,7 +150,7 @@ static bool is_word(struct slice text, struct slice word)
 
 /* Reads the query of a reset: *ONE_ tells whether it names a backend, *BACKEND_ which. A misspelt key is
  * refused, for to ignore it would reset everything. False with *RESPONSE_ made when it is not understood. */
-static bool read_reset_query(const struct config *config, struct slice query, bool *one_, uint32_t *backend_,
+static bool read_reset_query(const struct plan *plan, struct slice query, bool *one_, uint32_t *backend_,
                              struct admin_response *response_)
 {
     *one_ = false;
@@ -168,7 +169,7 @@ static bool read_reset_query(const struct config *config, struct slice query, bo
                          response_);
             return false;
         }
-        if (!find_backend(config, value, backend_, response_)) {
+        if (!find_backend(plan, value, backend_, response_)) {
             return false;
         }
         *one_ = true;
@@ -194,19 +195,19 @@ static void answer_reset(const struct admin_context *context, const struct call 
 {
     bool one;
     uint32_t backend = 0;
-    if (!read_reset_query(context->config, call->query, &one, &backend, response_)) {
+    if (!read_reset_query(context->plan, call->query, &one, &backend, response_)) {
         return;
     }
-    uint32_t first = one ? backend : 0;
-    uint32_t end = one ? backend + 1 : ledger_count(context->ledger);
-    for (uint32_t i = first; i < end; i++) {
-        ledger_reset(context->ledger, i);
-        evidence_reset(context->evidence, i);
+    uint64_t slots = one ? UINT64_C(1) << backend : context->plan->members;
+    for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        ledger_reset(context->ledger, slot);
+        evidence_reset(context->evidence, slot);
     }
     if (!one) {
         traffic_reset(context->traffic);
     }
-    struct slice name = one ? slice_of(context->config->backends[backend].name) : SLICE("all");
+    struct slice name = one ? slice_of(plan_backend(context->plan, backend)->name) : SLICE("all");
     plog_pairs(CONFIG_LOG_INFO, "counts reset by an admin request",
                (const struct plog_pair[]){{.key = "backend", .value = name}, {.key = NULL}});
     answer_stats(context, call, response_);
@@ -216,14 +217,14 @@ static void set_drain(const struct admin_context *context, struct slice name, bo
                       struct admin_response *response_)
 {
     uint32_t backend;
-    if (!find_backend(context->config, name, &backend, response_)) {
+    if (!find_backend(context->plan, name, &backend, response_)) {
         return;
     }
     ledger_drain(context->ledger, backend, drain);
     plog_pairs(CONFIG_LOG_INFO,
                drain ? "backend drains by an admin request" : "backend drains no more by an admin request",
                (const struct plog_pair[]){{.key = "backend",
-                                           .value = slice_of(context->config->backends[backend].name)},
+                                           .value = slice_of(plan_backend(context->plan, backend)->name)},
                                           {.key = NULL}});
     respond_text(200, stats_backend_json(context, backend), response_);
 }

@@ -5,7 +5,7 @@
 #ifndef HOLDFAST_HEALTHD_ADMIN_H
 #define HOLDFAST_HEALTHD_ADMIN_H
 
-#include "common/config.h"
+#include "common/plan.h"
 #include "common/slice.h"
 #include "healthd/evidence.h"
 #include "healthd/ledger.h"
@@ -22,7 +22,9 @@ struct admin_gauges {
 };
 
 struct admin_context {
-    const struct config *config;
+    struct plans *plans;
+    uint32_t plan_reader;    /* the admin thread's */
+    const struct plan *plan; /* of the answer at hand: what admin_answer() goes by */
     struct ledger *ledger;
     struct evidence *evidence;
     struct traffic *traffic;
@@ -62,7 +64,7 @@ void admin_refuse(int status, const char *name, const char *reason, struct admin
  * backend a further key, "evidence". */
 char *stats_json(const struct admin_context *context, bool with_evidence);
 
-/* One backend's object of the stats, in the same form, or NULL. */
-char *stats_backend_json(const struct admin_context *context, uint32_t backend);
+/* The object of the stats of the backend in SLOT, in the same form, or NULL. */
+char *stats_backend_json(const struct admin_context *context, uint32_t slot);
 
 #endif

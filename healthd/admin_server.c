@@ -218,7 +218,10 @@ static void refuse(struct admin_server *s, struct connection *c, const struct ht
 static void answer(struct admin_server *s, struct connection *c)
 {
     c->body_left_out = slice_equal(c->request.method, SLICE("HEAD"));
-    admin_answer(s->context, &c->request, &c->response);
+    struct admin_context context = *s->context;
+    context.plan = plans_hold(context.plans, context.plan_reader);
+    admin_answer(&context, &c->request, &c->response);
+    plans_let_go(context.plans, context.plan_reader);
     begin_answer(s, c);
 }
 

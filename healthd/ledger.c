@@ -24,6 +24,7 @@
 
 struct page_shared {
     enum backend_state state; /* follows from the next three: show_state() */
+    bool dismissed;           /* it has left, or there never was one */
     bool drained, ejected, down;
     bool ejected_at_known;
     uint64_t epoch;    /* resets so far */
@@ -49,11 +50,10 @@ struct ledger {
     /* read for every request, written on a change of state */
     cache_aligned _Atomic uint64_t rotation;
     _Atomic uint64_t drained;
-    cache_aligned uint32_t count;
-    struct ledger_policy policy;
+    cache_aligned struct ledger_policy policy;
     void (*changed)(void *owner); /* NULL: nobody wants to know */
     void *changed_owner;
-    struct page pages[];
+    struct page pages[CONFIG_BACKENDS_MAX];
 };
 
 static uint64_t counter_get(const _Atomic uint64_t *counter)
@@ -81,43 +81,8 @@ static void counter_down(_Atomic uint64_t *counter)
 
 static struct page *page_of(struct ledger *l, uint32_t backend)
 {
-    MUST(backend < l->count);
+    MUST(backend < CONFIG_BACKENDS_MAX);
     return &l->pages[backend];
-}
-
-struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
-{
-    MUST(count >= 1 && count <= CONFIG_BACKENDS_MAX);
-    size_t bytes = sizeof(struct ledger) + count * sizeof(struct page);
-    struct ledger *l = aligned_alloc(CACHE_LINE_BYTES, bytes);
-    if (l == NULL) {
-        return NULL;
-    }
-    memset(l, 0, bytes);
-    l->count = count;
-    l->policy = *policy;
-    for (uint32_t i = 0; i < count; i++) {
-        lock_init(&l->pages[i].lock);
-        l->pages[i].shared.state = BACKEND_UP;
-    }
-    atomic_store_explicit(&l->rotation, UINT64_MAX >> (64 - count), memory_order_relaxed);
-    return l;
-}
-
-void ledger_delete(struct ledger *l)
-{
-    if (l == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < l->count; i++) {
-        lock_destroy(&l->pages[i].lock);
-    }
-    free(l);
-}
-
-uint32_t ledger_count(const struct ledger *l)
-{
-    return l->count;
 }
 
 static void set_bit(_Atomic uint64_t *word, uint64_t bit, bool on)
@@ -137,15 +102,46 @@ static void show_state(struct ledger *l, struct page *page) requires_lock(&page-
     struct page_shared *s = &page->shared;
     uint64_t bit = UINT64_C(1) << (page - l->pages);
     enum backend_state before = s->state;
-    s->state = s->drained   ? BACKEND_DRAINING
-               : s->ejected ? BACKEND_EJECTED
-               : s->down    ? BACKEND_DOWN
-                            : BACKEND_UP;
+    s->state = s->drained || s->dismissed ? BACKEND_DRAINING
+               : s->ejected               ? BACKEND_EJECTED
+               : s->down                  ? BACKEND_DOWN
+                                          : BACKEND_UP;
     if (s->state == BACKEND_UP && before != BACKEND_UP) {
         atomic_store_explicit(&s->up_since, clock_mono(), memory_order_relaxed);
     }
     set_bit(&l->rotation, bit, s->state == BACKEND_UP);
-    set_bit(&l->drained, bit, s->drained);
+    set_bit(&l->drained, bit, s->state == BACKEND_DRAINING);
+}
+
+struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
+{
+    MUST(count >= 1 && count <= CONFIG_BACKENDS_MAX);
+    struct ledger *l = aligned_alloc(CACHE_LINE_BYTES, sizeof *l);
+    if (l == NULL) {
+        return NULL;
+    }
+    memset(l, 0, sizeof *l);
+    l->policy = *policy;
+    for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
+        struct page *page = &l->pages[i];
+        lock_init(&page->lock);
+        lock_take(&page->lock);
+        page->shared.dismissed = i >= count;
+        show_state(l, page);
+        lock_free(&page->lock);
+    }
+    return l;
+}
+
+void ledger_delete(struct ledger *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
+        lock_destroy(&l->pages[i].lock);
+    }
+    free(l);
 }
 
 /* Changes what is known of PAGE's health. */
@@ -313,18 +309,18 @@ uint64_t ledger_fit(const struct ledger *l, uint64_t tried, bool *up_)
 {
     uint64_t fit = ledger_rotation(l) & ~tried;
     *up_ = fit != 0;
-    return *up_ ? fit : (UINT64_MAX >> (64 - l->count)) & ~tried & ~ledger_drained(l);
+    return *up_ ? fit : ~tried & ~ledger_drained(l);
 }
 
 uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
-    MUST(backend < l->count);
+    MUST(backend < CONFIG_BACKENDS_MAX);
     return counter_get(&l->pages[backend].shared.in_flight);
 }
 
 mono_ns ledger_up_since(const struct ledger *l, uint32_t backend)
 {
-    MUST(backend < l->count);
+    MUST(backend < CONFIG_BACKENDS_MAX);
     return atomic_load_explicit(&l->pages[backend].shared.up_since, memory_order_relaxed);
 }
 
@@ -390,10 +386,9 @@ void ledger_drain(struct ledger *l, uint32_t backend, bool drain)
     tell_change(l);
 }
 
-void ledger_reset(struct ledger *l, uint32_t backend)
+/* Zeroes all counts of PAGE and makes it up. */
+static void wipe(struct ledger *l, struct page *page) requires_lock(&page->lock)
 {
-    struct page *page = page_of(l, backend);
-    lock_take(&page->lock);
     struct page_shared *s = &page->shared;
     s->epoch++;
     counter_set(&s->attempts, 0);
@@ -411,6 +406,34 @@ void ledger_reset(struct ledger *l, uint32_t backend)
     set_health(l, page, false, false);
     s->probes =
         (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
+}
+
+void ledger_reset(struct ledger *l, uint32_t backend)
+{
+    struct page *page = page_of(l, backend);
+    lock_take(&page->lock);
+    wipe(l, page);
+    lock_free(&page->lock);
+    tell_change(l);
+}
+
+void ledger_admit(struct ledger *l, uint32_t slot)
+{
+    struct page *page = page_of(l, slot);
+    lock_take(&page->lock);
+    MUST(counter_get(&page->shared.in_flight) == 0);
+    page->shared.dismissed = false;
+    wipe(l, page);
+    lock_free(&page->lock);
+    tell_change(l);
+}
+
+void ledger_dismiss(struct ledger *l, uint32_t slot)
+{
+    struct page *page = page_of(l, slot);
+    lock_take(&page->lock);
+    page->shared.dismissed = true;
+    show_state(l, page);
     lock_free(&page->lock);
     tell_change(l);
 }

@@ -7,7 +7,8 @@
  * Three facts are kept of a backend, each with its own cause and its own mend: an operator drains it, it was
  * ejected for its answers, its probes fail. Its state is the first of these that holds:
  *   draining nothing new is sent to it, not even as a last resort; what is in flight goes on. Ends by
- *            ledger_drain() or ledger_reset(); what it was before shows again
+ *            ledger_drain() or ledger_reset(); what it was before shows again. A backend that has left the
+ *            configuration drains for good
  *   ejected  its failures went over eject_after. Ends by ledger_reset(); where probes readmit, also by `rise`
  *            good probes that began after the ejection: then the failures are counted from zero again
  *   down     `fall` probes in a row failed. Ends by `rise` good ones in a row, or by ledger_reset()
@@ -85,14 +86,20 @@ struct ledger_page {
     double latency_p50_ms, latency_p99_ms; /* of answered attempts since start or reset; 0 without any */
 };
 
-/* Makes a ledger with COUNT pages (1 to CONFIG_BACKENDS_MAX), all up, that goes by POLICY, which is copied.
- * NULL when there is no memory. */
+/* Makes a ledger with a page for each of the slots 0 to CONFIG_BACKENDS_MAX - 1. There are backends in the
+ * first COUNT slots, all up. It goes by POLICY, which is copied. NULL when there is no memory. */
 struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy);
 
 /* Frees L, which nobody may use any more; NULL is fine. */
 void ledger_delete(struct ledger *l);
 
-uint32_t ledger_count(const struct ledger *l);
+/* A new backend in SLOT, whose last one nobody works with any more: an empty page, up. Any thread, no lock
+ * held. */
+void ledger_admit(struct ledger *l, uint32_t slot);
+
+/* The backend in SLOT leaves: from now on no ledger_begin() succeeds, and it counts among those that drain,
+ * whatever becomes of it. What is in flight ends as usual. Any thread, no lock held. */
+void ledger_dismiss(struct ledger *l, uint32_t slot);
 
 /* From now on CHANGED is called after each change of a backend's state, on the thread that made it, which
  * holds no lock then. To be called once, before other threads use L. */
@@ -127,7 +134,7 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
  * which is why ledger_begin() decides. */
 uint64_t ledger_rotation(const struct ledger *l);
 
-/* The backends that drain, as a set; lock-free, as stale as the above. */
+/* The backends that drain, and the slots that have none, as a set; lock-free, as stale as the above. */
 uint64_t ledger_drained(const struct ledger *l);
 
 /* Those that a request may be sent to that was sent to TRIED already: the rest of those in rotation (*UP_ is

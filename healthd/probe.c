@@ -268,7 +268,7 @@ static void prober_init(struct prober *p, struct probes *probes, uint32_t backen
 struct probes *probes_start(const struct config *config, struct ledger *ledger, probe_addresses *addresses,
                             void *owner)
 {
-    uint32_t count = ledger_count(ledger);
+    uint32_t count = (uint32_t)config->backend_count;
     struct probes *p = calloc(1, sizeof *p + count * sizeof p->list[0]);
     if (p == NULL) {
         return NULL;

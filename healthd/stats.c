@@ -68,12 +68,12 @@ static json_t *backend_object(const struct config_backend *backend, const struct
         milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
-/* Adds the evidence of BACKEND, and its limit, to its OBJECT, which is freed without memory. */
-static json_t *add_evidence(const struct admin_context *context, uint32_t backend, json_t *object)
+/* Adds the evidence of the backend in SLOT, and its limit, to its OBJECT, which is freed without memory. */
+static json_t *add_evidence(const struct admin_context *context, uint32_t slot, json_t *object)
 {
     struct evidence_page page;
-    evidence_read(context->evidence, backend, &page);
-    json_int_t limit = integer(context->config->backends[backend].max_in_flight);
+    evidence_read(context->evidence, slot, &page);
+    json_int_t limit = integer(plan_backend(context->plan, slot)->max_in_flight);
     if (json_object_set_new(object, "max_in_flight", json_integer(limit)) != 0 ||
         json_object_set_new(object, "evidence", evidence_object(&page)) != 0) {
         json_decref(object);
@@ -87,15 +87,16 @@ static json_t *backends_array(const struct admin_context *context, bool with_evi
 {
     json_t *array = json_array();
     *all_ejected_ = true;
-    for (uint32_t i = 0; i < ledger_count(context->ledger); i++) {
+    for (size_t i = 0; i < context->plan->config.backend_count; i++) {
+        uint32_t slot = context->plan->slots[i];
         struct ledger_page page;
-        ledger_read(context->ledger, i, &page);
+        ledger_read(context->ledger, slot, &page);
         if (page.state == BACKEND_UP) {
             *all_ejected_ = false;
         }
-        json_t *object = backend_object(&context->config->backends[i], &page);
+        json_t *object = backend_object(&context->plan->config.backends[i], &page);
         if (with_evidence) {
-            object = add_evidence(context, i, object);
+            object = add_evidence(context, slot, object);
         }
         if (json_array_append_new(array, object) != 0) {
             json_decref(array);
@@ -105,11 +106,11 @@ static json_t *backends_array(const struct admin_context *context, bool with_evi
     return array;
 }
 
-char *stats_backend_json(const struct admin_context *context, uint32_t backend)
+char *stats_backend_json(const struct admin_context *context, uint32_t slot)
 {
     struct ledger_page page;
-    ledger_read(context->ledger, backend, &page);
-    return json_text(backend_object(&context->config->backends[backend], &page));
+    ledger_read(context->ledger, slot, &page);
+    return json_text(backend_object(plan_backend(context->plan, slot), &page));
 }
 
 static json_t *policy_object(const struct config *config)
@@ -150,7 +151,7 @@ char *stats_json(const struct admin_context *context, bool with_evidence)
         json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
                   HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",
                   gauges.ready ? 1 : 0, "all_ejected", all_ejected ? 1 : 0, "policy",
-                  policy_object(context->config), "requests", requests_object(&totals), "connections",
+                  policy_object(&context->plan->config), "requests", requests_object(&totals), "connections",
                   "active", integer(gauges.connections_active), "idle", integer(gauges.connections_idle),
                   "accepted", integer(gauges.connections_accepted), "workers", "total",
                   integer(gauges.workers_total), "busy", integer(gauges.workers_busy), "backends", backends);

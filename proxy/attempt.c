@@ -29,7 +29,7 @@ static struct slice request_head(const struct attempt *a)
         .has_body = a->request->framing.body != HTTP_BODY_NONE,
         .chunked = sends_trailers(a),
         .body_bytes = request_body_bytes(a->request),
-        .authority = slice_of(a->proxy->config->backends[a->backend].url + scheme_bytes),
+        .authority = slice_of(plan_backend(a->plan, a->backend)->url + scheme_bytes),
         .upgrade = a->upgrade,
         .te_trailers = a->takes_trailers,
     };
@@ -126,7 +126,7 @@ static struct watch_subject subject_of(const struct attempt *a)
  * fault. */
 static enum attempt_end converse(struct attempt *a, int fd, struct slice head, bool *untouched_)
 {
-    const struct config *config = a->proxy->config;
+    const struct config *config = &a->plan->config;
     struct response_rules rules = {
         .method = a->request->head.method,
         .hold_bytes = config->retry.hold_bytes,
@@ -183,11 +183,11 @@ static int connect_to(const struct attempt *a, enum watch_cut *cut_)
     struct watch_subject subject = subject_of(a);
     struct upstream_guard guard = {.watch = a->watch, .subject = &subject};
     mono_ns deadline =
-        deadline_earlier(deadline_after_ms(subject.since, proxy->config->timeouts.connect_ms), a->deadline);
+        deadline_earlier(deadline_after_ms(subject.since, a->plan->config.timeouts.connect_ms), a->deadline);
     int fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
     if (fd == -1 && is_starvation(errno)) {
-        for (size_t i = 0; i < proxy->config->backend_count; i++) {
-            upstream_trim(&proxy->upstreams[i], DEADLINE_NO);
+        for (size_t i = 0; i < a->plan->config.backend_count; i++) {
+            upstream_trim(&proxy->upstreams[a->plan->slots[i]], DEADLINE_NO);
         }
         fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
     }

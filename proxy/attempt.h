@@ -13,6 +13,7 @@ enum { ATTEMPT_SIZE_LINE_BYTES = 20 };
 /* Filled by the exchange: the first part once for all attempts of a request, the second one for each. */
 struct attempt {
     struct proxy *proxy;
+    const struct plan *plan;
     struct watch *watch; /* the worker's own */
     char *out;           /* room for one head that is being written */
     size_t out_bytes;

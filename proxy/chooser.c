@@ -21,7 +21,8 @@ static uint64_t key_of(const char *field, const struct client *client, const str
 
 void chooser_begin(struct chooser *c, const struct http_head *head)
 {
-    const struct config *config = c->proxy->config;
+    const struct config *config = &c->plan->config;
+    c->tried = ~c->plan->members;
     c->queue_ns = config->timeouts.queue_ms * NS_PER_MS;
     if (config->balance == CONFIG_BALANCE_HASH) {
         c->key = key_of(config->hash_on, c->client, head);
@@ -32,7 +33,7 @@ void chooser_begin(struct chooser *c, const struct http_head *head)
 static void ask(const struct chooser *c, uint64_t candidates, struct balancer_question *q_)
 {
     const struct proxy *proxy = c->proxy;
-    const struct config *config = proxy->config;
+    const struct config *config = &c->plan->config;
     uint32_t slow_start_ms = config->health.slow_start_ms;
     mono_ns now = slow_start_ms > 0 ? clock_mono() : 0;
     q_->balance = config->balance;
@@ -40,7 +41,7 @@ static void ask(const struct chooser *c, uint64_t candidates, struct balancer_qu
     q_->key = c->key;
     for (uint64_t rest = candidates; rest != 0; rest &= rest - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(rest);
-        const struct config_backend *backend = &config->backends[i];
+        const struct config_backend *backend = plan_backend(c->plan, i);
         int32_t share = slow_start_share(ledger_up_since(proxy->ledger, i), now, slow_start_ms);
         q_->weights[i] = (int32_t)backend->weight * share;
         q_->in_flight[i] = ledger_in_flight(proxy->ledger, i);
@@ -56,7 +57,7 @@ static uint64_t full_now(const struct chooser *c, uint64_t fit)
     uint64_t full = 0;
     for (uint64_t rest = fit; rest != 0; rest &= rest - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(rest);
-        uint32_t max = c->proxy->config->backends[i].max_in_flight;
+        uint32_t max = plan_backend(c->plan, i)->max_in_flight;
         if (max > 0 && ledger_in_flight(c->proxy->ledger, i) >= max) {
             full |= rest & -rest;
         }
@@ -73,7 +74,7 @@ static bool begin_one(struct chooser *c, uint64_t candidates, bool up, struct ch
     while (candidates != 0) {
         ask(c, candidates, &q);
         uint32_t picked = (uint32_t)balancer_pick(&proxy->balancer, &q);
-        if (ledger_begin_within(proxy->ledger, picked, up, proxy->config->backends[picked].max_in_flight,
+        if (ledger_begin_within(proxy->ledger, picked, up, plan_backend(c->plan, picked)->max_in_flight,
                                 &choice_->ticket) == LEDGER_BEGUN) {
             choice_->end = CHOICE_MADE;
             choice_->backend = picked;

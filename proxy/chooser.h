@@ -12,10 +12,11 @@
 /* One request's. */
 struct chooser {
     struct proxy *proxy;
+    const struct plan *plan;
     struct watch *watch; /* the worker's own */
     const struct client *client;
     mono_ns deadline; /* of the whole request */
-    uint64_t tried;   /* set of backends */
+    uint64_t tried;   /* set of backends, with all that are not the plan's */
     uint64_t key;     /* with balance "hash": what stands for the client or the field */
     bool waited;      /* it was in line, at least once */
     int64_t queue_ns; /* how much longer it may be */
@@ -37,7 +38,7 @@ struct choice {
     struct attempt_ticket ticket;
 };
 
-/* Makes C, whose first four members are set, ready for the request HEAD. */
+/* Makes C, whose first five members are set, ready for the request HEAD. */
 void chooser_begin(struct chooser *c, const struct http_head *head);
 
 /* Whether there is a backend left to choose; lock-free, a moment's picture. */

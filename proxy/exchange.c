@@ -28,6 +28,7 @@ struct course {
     struct attempt attempt; /* its response is free for the next one */
     struct trial trial;
     struct chooser chooser;
+    bool moved;            /* to the plan of a reload */
     bool full;             /* no backend that was left had a place for it in time */
     struct response *best; /* the best failing response, or an empty one */
     bool have_best;
@@ -36,19 +37,59 @@ struct course {
 
 bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard)
 {
-    const struct config *config = proxy->config;
     *x = (struct exchange){.proxy = proxy, .watch = watch, .shard = shard};
-    x->out_bytes = 4 * (size_t)config->limits.header_bytes + 4096; /* Host is told up to four times */
-    x->out = malloc(x->out_bytes);
+    for (int i = 0; i < 2; i++) {
+        x->responses[i] = (struct response){.fd = -1};
+    }
+    bool made = exchange_hold_plan(x);
+    exchange_let_plan_go(x);
+    if (!made) {
+        exchange_release(x);
+    }
+    return made;
+}
+
+/* Makes the room for heads: enough for those that were let in under an earlier plan too. */
+static bool fit_out(struct exchange *x)
+{
+    size_t wanted = 4 * (size_t)x->plan->header_bytes_max + 4096; /* Host is told up to four times */
+    if (wanted <= x->out_bytes) {
+        return true;
+    }
+    free(x->out);
+    x->out = malloc(wanted);
+    x->out_bytes = x->out == NULL ? 0 : wanted;
+    return x->out != NULL;
+}
+
+/* Makes the room for responses, which must be cleared. */
+static bool fit_responses(struct exchange *x)
+{
+    size_t header_bytes = x->plan->config.limits.header_bytes;
+    size_t hold_bytes = x->plan->config.retry.hold_bytes;
+    if (header_bytes == x->header_bytes && hold_bytes == x->hold_bytes) {
+        return true;
+    }
     bool made = true;
     for (int i = 0; i < 2; i++) {
-        made = response_init(&x->responses[i], config->limits.header_bytes, config->retry.hold_bytes) && made;
+        response_release(&x->responses[i]);
+        made = response_init(&x->responses[i], header_bytes, hold_bytes) && made;
     }
-    if (x->out == NULL || !made) {
-        exchange_release(x);
-        return false;
-    }
-    return true;
+    x->header_bytes = made ? header_bytes : 0; /* 0: nothing is made for; next time again */
+    x->hold_bytes = hold_bytes;
+    return made;
+}
+
+bool exchange_hold_plan(struct exchange *x)
+{
+    x->plan = plans_hold(x->proxy->plans, x->shard);
+    return fit_out(x) && fit_responses(x);
+}
+
+void exchange_let_plan_go(struct exchange *x)
+{
+    x->plan = NULL;
+    plans_let_go(x->proxy->plans, x->shard);
 }
 
 void exchange_release(struct exchange *x)
@@ -93,7 +134,7 @@ static void keep_best(struct course *c)
 static bool within_budget(struct course *c)
 {
     struct proxy *proxy = c->x->proxy;
-    uint32_t percent = proxy->config->retry.budget_percent;
+    uint32_t percent = c->x->plan->config.retry.budget_percent;
     if (percent == CONFIG_NO_NUMBER) {
         return true;
     }
@@ -108,14 +149,37 @@ static bool within_budget(struct course *c)
     return false;
 }
 
+/* All that C's plan has were asked: a reload may have brought others meanwhile, or have taken away those that
+ * were left. True when there are others. Once for a request, for no more than two plans are held. */
+static bool move_on(struct course *c)
+{
+    if (c->moved) {
+        return false;
+    }
+    const struct plan *newer = plans_hold_newer(c->x->proxy->plans, c->x->shard);
+    uint64_t others = newer->members & ~c->x->plan->members;
+    if (others == 0) {
+        return false;
+    }
+    c->moved = true;
+    c->attempt.plan = newer;
+    c->trial.plan = newer;
+    c->chooser.plan = newer;
+    c->chooser.tried = (c->chooser.tried | ~newer->members) & ~others;
+    return true;
+}
+
 /* Runs attempts until one is good (true: it stands in CURRENT) or nothing is left to try. */
 static bool try_backends(struct course *c)
 {
-    const struct config *config = c->x->proxy->config;
+    const struct config *config = &c->x->plan->config;
     uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
     while (c->trial.attempts < max && !c->attempt.stopped && !c->attempt.client_gone &&
            (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline) && within_budget(c)) {
         struct choice choice = chooser_next(&c->chooser);
+        if (choice.end == CHOICE_NONE_LEFT && move_on(c)) {
+            continue;
+        }
         if (choice.end != CHOICE_MADE) {
             c->attempt.stopped = choice.end == CHOICE_STOPPED;
             c->attempt.client_gone = choice.end == CHOICE_UNWANTED;
@@ -238,7 +302,7 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
                                         bool keep_alive)
 {
     struct exchange *x = c->x;
-    const struct config *config = x->proxy->config;
+    const struct config *config = &x->plan->config;
     attempt_free_out(&c->attempt);
     struct delivery delivery = {
         .response = chosen,
@@ -275,16 +339,17 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
 
 static struct course course_of(struct exchange *x, struct client *client, struct request *request)
 {
-    const struct config *config = x->proxy->config;
+    const struct config *config = &x->plan->config;
     const struct http_head *head = &request->head;
     struct course c = {
         .x = x,
         .client = client,
         .request = request,
-        .trial = {.proxy = x->proxy},
+        .trial = {.proxy = x->proxy, .plan = x->plan},
         .attempt =
             {
                 .proxy = x->proxy,
+                .plan = x->plan,
                 .watch = x->watch,
                 .out = x->out,
                 .out_bytes = x->out_bytes,
@@ -301,6 +366,7 @@ static struct course course_of(struct exchange *x, struct client *client, struct
         .best = &x->responses[1],
     };
     c.chooser = (struct chooser){.proxy = x->proxy,
+                                 .plan = x->plan,
                                  .watch = x->watch,
                                  .client = client,
                                  .deadline = c.attempt.deadline};

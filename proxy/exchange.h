@@ -10,16 +10,25 @@
 /* What a worker needs for an exchange, made once and used for all of its requests. */
 struct exchange {
     struct proxy *proxy;
-    struct watch *watch; /* the worker's own */
-    uint32_t shard;      /* the worker's shard of the traffic counters */
-    char *out;           /* room for one head that is being written */
+    const struct plan *plan; /* held: exchange_hold_plan(); NULL between two turns of the worker */
+    struct watch *watch;     /* the worker's own */
+    uint32_t shard;          /* the worker's shard of the traffic counters */
+    char *out;               /* room for one head that is being written */
     size_t out_bytes;
-    struct response responses[2]; /* the one being received, and the best one so far */
-    struct response *switched;    /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
+    size_t header_bytes, hold_bytes; /* what the responses were made for */
+    struct response responses[2];    /* the one being received, and the best one so far */
+    struct response *switched;       /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
 };
 
 /* Makes X ready for a worker. False without memory. */
 must_check bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard);
+
+/* From now on X goes by the plan that is in force, and has the buffers for it. False without memory: then
+ * nothing may be exchanged, but the plan is held. */
+must_check bool exchange_hold_plan(struct exchange *x);
+
+/* X goes by no plan any more. */
+void exchange_let_plan_go(struct exchange *x);
 
 /* Frees what X holds. */
 void exchange_release(struct exchange *x);

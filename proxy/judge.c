@@ -28,6 +28,11 @@ enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
      * for. What is in flight on one that drains may finish. */
     uint64_t rotation = ledger_rotation(proxy->ledger);
     bool out = ((rotation | ledger_drained(proxy->ledger)) >> subject->backend & 1) == 0;
-    bool hangs = clock_mono() > deadline_after_ms(subject->since, proxy->config->timeouts.connect_ms);
-    return subject->may_leave && out && hangs && rotation != 0 ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+    if (!subject->may_leave || !out || rotation == 0) {
+        return WATCH_NOT_CUT;
+    }
+    uint32_t reader = proxy->workers + READER_WATCHDOG;
+    uint32_t connect_ms = plans_hold(proxy->plans, reader)->config.timeouts.connect_ms;
+    plans_let_go(proxy->plans, reader);
+    return clock_mono() > deadline_after_ms(subject->since, connect_ms) ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
 }

@@ -37,6 +37,7 @@ struct leaving {
 
 struct listener {
     struct proxy *proxy;
+    const struct plan *plan; /* held while the thread is awake */
     pthread_t thread;
     int fd;      /* -1 once draining; the thread's own */
     int wake_fd; /* eventfd: look at the two below */
@@ -71,7 +72,7 @@ static void let_go(struct listener *l, mono_ns now)
 /* Tells a connection that there is no room for it. */
 static void turn_away(struct listener *l, int fd, const struct http_offence *offence)
 {
-    traffic_count(l->proxy->traffic, l->proxy->config->workers, (unsigned)offence->status, false, false);
+    traffic_count(l->proxy->traffic, l->proxy->workers, (unsigned)offence->status, false, false);
     deliver_last_reply(fd, offence, false);
     shutdown(fd, SHUT_WR);
     if (l->leaving_count == LEAVING_MAX || l->leaving_count > l->open_max / 16) {
@@ -99,8 +100,9 @@ static bool accept_one(struct listener *l, bool *pause_)
         }
         return failure != EAGAIN && failure != EWOULDBLOCK && !*pause_;
     }
-    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_idle_ms);
-    switch (parking_admit(proxy->parking, fd, &peer, proxy->config->proxy_protocol, deadline)) {
+    const struct config *config = &l->plan->config;
+    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_idle_ms);
+    switch (parking_admit(proxy->parking, fd, &peer, config->proxy_protocol, deadline)) {
     case PARKING_ADMITTED:
         break;
     case PARKING_FULL:
@@ -118,10 +120,11 @@ static void sweep(struct listener *l, mono_ns now)
     let_go(l, now);
     struct proxy *proxy = l->proxy;
     bool draining = atomic_load(&l->drain);
-    parking_sweep(proxy->parking, now, draining, session_overdue, proxy);
+    struct session_sweep session_sweep = {.proxy = proxy, .plan = l->plan};
+    parking_sweep(proxy->parking, now, draining, session_overdue, &session_sweep);
     mono_ns since = now - UPSTREAM_REST_S * NS_PER_S;
-    for (size_t i = 0; i < proxy->config->backend_count; i++) {
-        upstream_trim(&proxy->upstreams[i], since);
+    for (size_t i = 0; i < l->plan->config.backend_count; i++) {
+        upstream_trim(&proxy->upstreams[l->plan->slots[i]], since);
     }
 }
 
@@ -149,13 +152,16 @@ static void *listener_main(void *argument)
 {
     struct listener *l = argument;
     pthread_setname_np(pthread_self(), "hf-listener");
+    uint32_t reader = l->proxy->workers + READER_LISTENER;
     mono_ns swept = clock_mono();
     bool paused = false;
     while (!atomic_load(&l->stop)) {
         struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN},
                                  {.fd = paused ? -1 : l->fd, .events = POLLIN}};
+        plans_let_go(l->proxy->plans, reader);
         int ready = poll(wait, 2, TICK_MS);
         MUST(ready != -1 || errno == EINTR);
+        l->plan = plans_hold(l->proxy->plans, reader);
         if (ready > 0 && (wait[0].revents & POLLIN) != 0) {
             uint64_t count;
             ssize_t got = read(l->wake_fd, &count, sizeof count);
@@ -176,6 +182,7 @@ static void *listener_main(void *argument)
             swept = now;
         }
     }
+    plans_let_go(l->proxy->plans, reader);
     let_go(l, DEADLINE_NO);
     if (l->fd != -1) {
         close(l->fd);
@@ -191,7 +198,7 @@ struct listener *listener_start(struct proxy *proxy, int listen_fd)
     }
     l->proxy = proxy;
     l->fd = listen_fd;
-    l->open_max = open_max_of(proxy->config);
+    l->open_max = open_max_of(&plans_current(proxy->plans)->config);
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->wake_fd == -1) {
         free(l);

@@ -185,7 +185,7 @@ static uint32_t gate_min(uint32_t workers)
 
 static struct pool *pool_new(struct proxy *proxy)
 {
-    uint32_t wanted = proxy->config->workers;
+    uint32_t wanted = proxy->workers;
     struct pool *p = aligned_alloc(CACHE_LINE_BYTES, sizeof *p);
     struct worker *workers = aligned_alloc(CACHE_LINE_BYTES, wanted * sizeof *workers);
     if (p == NULL || workers == NULL) {
@@ -209,7 +209,7 @@ static int start_threads(struct pool *p)
     MUST_0(pthread_attr_init(&attributes));
     MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
     int failure = 0;
-    for (uint32_t i = 0; i < p->proxy->config->workers && failure == 0; i++) {
+    for (uint32_t i = 0; i < p->proxy->workers && failure == 0; i++) {
         if (!worker_init(&p->workers[i], p, i)) {
             failure = ENOMEM;
             break;

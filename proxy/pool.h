@@ -8,7 +8,7 @@
 
 struct pool; /* opaque */
 
-/* Starts config->workers threads. NULL with errno set; then none runs. */
+/* Starts PROXY->workers threads. NULL with errno set; then none runs. */
 struct pool *pool_start(struct proxy *proxy);
 
 /* Workers that are serving a connection right now. Any thread. */

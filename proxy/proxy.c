@@ -33,7 +33,7 @@ struct running_proxy {
     struct probes *probes;
     struct admin_context admin_context;
     char token[TOKEN_BYTES];
-    uint32_t upstreams_made;
+    uint64_t upstreams_made; /* slots */
 };
 
 static void fail(struct proxy_error *error_, const char *format, ...) printf_like(2, 3);
@@ -92,24 +92,44 @@ static bool read_token(struct running_proxy *r, const char *path, struct proxy_e
     return true;
 }
 
-static bool make_upstreams(struct running_proxy *r, struct proxy_error *error_)
+/* Makes what PLAN's backend in SLOT is reached by. */
+static bool make_upstream(struct running_proxy *r, const struct plan *plan, uint32_t slot,
+                          struct proxy_error *error_)
 {
-    const struct config *config = r->proxy.config;
-    for (size_t i = 0; i < config->backend_count; i++) {
-        struct net_addresses addresses;
-        const char *why = net_resolve(&config->backends[i].address, &addresses);
-        if (why != NULL) {
-            fail(error_, "--backend %s=%s: can't resolve %s: %s", config->backends[i].name,
-                 config->backends[i].url, config->backends[i].address.host, why);
-            return false;
-        }
-        if (!upstream_init(&r->proxy.upstreams[i], &addresses, config->workers)) {
-            fail(error_, "out of memory for backend connections");
-            return false;
-        }
-        r->upstreams_made++;
+    const struct config_backend *backend = plan_backend(plan, slot);
+    struct net_addresses addresses;
+    const char *why = net_resolve(&backend->address, &addresses);
+    if (why != NULL) {
+        fail(error_, "--backend %s=%s: can't resolve %s: %s", backend->name, backend->url,
+             backend->address.host, why);
+        return false;
     }
-    balancer_init(&r->proxy.balancer);
+    if (!upstream_init(&r->proxy.upstreams[slot], &addresses, r->proxy.workers)) {
+        fail(error_, "out of memory for backend connections");
+        return false;
+    }
+    r->upstreams_made |= UINT64_C(1) << slot;
+    return true;
+}
+
+static void release_upstreams(struct running_proxy *r, uint64_t slots)
+{
+    for (uint64_t rest = slots & r->upstreams_made; rest != 0; rest &= rest - 1) {
+        upstream_release(&r->proxy.upstreams[__builtin_ctzll(rest)]);
+    }
+    r->upstreams_made &= ~slots;
+}
+
+/* Makes those of SLOTS, all or none. */
+static bool make_upstreams(struct running_proxy *r, const struct plan *plan, uint64_t slots,
+                           struct proxy_error *error_)
+{
+    for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
+        if (!make_upstream(r, plan, (uint32_t)__builtin_ctzll(rest), error_)) {
+            release_upstreams(r, slots);
+            return false;
+        }
+    }
     return true;
 }
 
@@ -128,7 +148,7 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
         .connections_active = counts.active + tunnels_open(r->proxy.tunnels),
         .connections_idle = counts.idle,
         .connections_accepted = counts.accepted,
-        .workers_total = r->proxy.config->workers,
+        .workers_total = r->proxy.workers,
         .workers_busy = pool_busy(r->pool),
         .queue_waiting = queue_waiting(&r->proxy.queue),
         .ready = !atomic_load(&r->proxy.draining),
@@ -139,12 +159,12 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
 static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
 {
     struct proxy *p = &r->proxy;
-    const struct config *config = p->config;
-    p->request_limits = (struct request_limits){.header_bytes = config->limits.header_bytes,
-                                                .body_bytes = config->limits.body_bytes};
-    if (!make_upstreams(r, error_)) {
+    const struct plan *plan = plans_current(p->plans);
+    const struct config *config = &plan->config;
+    if (!make_upstreams(r, plan, plan->members, error_)) {
         return false;
     }
+    balancer_init(&p->balancer);
     p->ledger = ledger_new((uint32_t)config->backend_count,
                            &(struct ledger_policy){
                                .eject_after = config->health.eject_after,
@@ -154,7 +174,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
                                .fall = config->health.probe.fall,
                                .interval_ms = config->health.probe.interval_ms,
                            });
-    p->evidence = evidence_new((uint32_t)config->backend_count);
+    p->evidence = evidence_new(CONFIG_BACKENDS_MAX);
     p->traffic = traffic_new(config->workers + 1);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
     if (p->ledger == NULL || p->evidence == NULL || p->traffic == NULL || p->parking == NULL) {
@@ -168,7 +188,8 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         return false;
     }
     r->admin_context = (struct admin_context){
-        .config = config,
+        .plans = p->plans,
+        .plan_reader = p->workers + READER_ADMIN,
         .ledger = p->ledger,
         .evidence = p->evidence,
         .traffic = p->traffic,
@@ -189,10 +210,11 @@ static void addresses_of(void *owner, uint32_t backend, struct net_addresses *ad
 static bool start_probes(struct running_proxy *r, struct proxy_error *error_)
 {
     const struct proxy *p = &r->proxy;
-    if (!probes_wanted(p->config)) {
+    const struct config *config = &plans_current(p->plans)->config;
+    if (!probes_wanted(config)) {
         return true;
     }
-    r->probes = probes_start(p->config, p->ledger, addresses_of, r);
+    r->probes = probes_start(config, p->ledger, addresses_of, r);
     if (r->probes == NULL) {
         fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
     }
@@ -203,15 +225,15 @@ static bool start_probes(struct running_proxy *r, struct proxy_error *error_)
 static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd, struct proxy_error *error_)
 {
     struct proxy *p = &r->proxy;
-    p->watchdog = watchdog_start(p->config->workers);
-    p->tunnels = tunnels_start(p->config->limits.tunnels, p->config->timeouts.tunnel_idle_ms);
+    const struct config *config = &plans_current(p->plans)->config;
+    p->watchdog = watchdog_start(p->workers);
+    p->tunnels = tunnels_start(config->limits.tunnels, config->timeouts.tunnel_idle_ms);
     if (p->watchdog != NULL && p->tunnels != NULL) {
         watchdog_set_judge(p->watchdog, judge_wait, p);
         r->pool = pool_start(p);
     }
     if (r->pool == NULL) {
-        fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->config->workers,
-             strerror(errno));
+        fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers, strerror(errno));
         return false;
     }
     if (*admin_fd != -1) {
@@ -254,10 +276,21 @@ static void undo(struct running_proxy *r)
     traffic_delete(p->traffic);
     ledger_delete(p->ledger);
     evidence_delete(p->evidence);
-    for (uint32_t i = 0; i < r->upstreams_made; i++) {
-        upstream_release(&p->upstreams[i]);
-    }
+    release_upstreams(r, UINT64_MAX);
+    plans_delete(p->plans);
     free(r);
+}
+
+/* Puts CONFIG in force. */
+static bool make_plans(struct proxy *p, const struct config *config)
+{
+    struct plan *first = plan_make(config, NULL, 0);
+    p->workers = config->workers;
+    p->plans = first == NULL ? NULL : plans_new(first, config->workers + PROXY_READERS);
+    if (p->plans == NULL) {
+        plan_delete(first);
+    }
+    return p->plans != NULL;
 }
 
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_)
@@ -267,7 +300,11 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
         fail(error_, "out of memory");
         return NULL;
     }
-    r->proxy.config = config;
+    if (!make_plans(&r->proxy, config)) {
+        fail(error_, "out of memory");
+        free(r);
+        return NULL;
+    }
     raise_descriptor_limit();
     int admin_fd = -1;
     int listen_fd = open_listener(&config->listen, "--listen", error_);
@@ -306,7 +343,8 @@ void proxy_stop(struct running_proxy *r)
     plog(CONFIG_LOG_INFO, "draining: %u connections are open", open_connections(p));
     atomic_store(&p->draining, true);
     listener_drain(r->listener);
-    mono_ns deadline = deadline_after_ms(clock_mono(), p->config->drain_ms);
+    uint32_t drain_ms = plans_current(p->plans)->config.drain_ms;
+    mono_ns deadline = deadline_after_ms(clock_mono(), drain_ms);
     while (open_connections(p) > 0 && clock_mono() < deadline) {
         poll(NULL, 0, DRAIN_POLL_MS);
     }

@@ -3,7 +3,7 @@
 #ifndef HOLDFAST_PROXY_PROXY_H
 #define HOLDFAST_PROXY_PROXY_H
 
-#include "common/config.h"
+#include "common/plan.h"
 #include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
@@ -18,10 +18,14 @@
 
 #include <stdatomic.h>
 
-/* Read-only after start, but for what says otherwise. Every part does its own locking. */
+/* The readers of the plan behind the workers, whose numbers are 0 to WORKERS - 1: add WORKERS to these. */
+enum proxy_reader { READER_LISTENER, READER_ADMIN, READER_WATCHDOG, PROXY_READERS };
+
+/* Read-only after start, but for what says otherwise. Every part does its own locking. What is kept of a
+ * backend stands at its slot: see common/plan.h. */
 struct proxy {
-    const struct config *config;
-    struct request_limits request_limits;
+    struct plans *plans;
+    uint32_t workers;
     struct ledger *ledger;
     struct evidence *evidence;
     struct traffic *traffic; /* one shard for each worker, one more for the listener thread */
@@ -41,8 +45,8 @@ struct proxy_error {
 
 struct running_proxy; /* opaque: the proxy and its threads */
 
-/* Binds the listening sockets, resolves the backends' names and starts all threads. CONFIG must outlive the
- * proxy. NULL with *ERROR_ filled. All signals that the caller wants for itself must be blocked before. */
+/* Binds the listening sockets, resolves the backends' names and starts all threads. CONFIG is copied.
+ * NULL with *ERROR_ filled. All signals that the caller wants for itself must be blocked before. */
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_);
 
 /* Drains and stops: stops accepting, closes idle connections, lets requests in flight finish until drain_ms

@@ -107,9 +107,8 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
 
 /* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, by what it has
  * acknowledged: the kernel's buffers take megabytes before the client has taken anything. */
-static mono_ns writing_deadline(const struct proxy *proxy, struct client *client, mono_ns now)
+static mono_ns writing_deadline(const struct config *config, struct client *client, mono_ns now)
 {
-    const struct config *config = proxy->config;
     struct outbox *outbox = client->outbox;
     int64_t least = (int64_t)config->limits.body_bytes_per_second * config->timeouts.client_write_ms / 1000;
     int64_t taken = outbox_taken(outbox, client->fd);
@@ -128,16 +127,18 @@ static bool has_bytes(int fd)
 
 void session_overdue(void *owner, struct client *client, enum parking_phase phase)
 {
-    struct proxy *proxy = owner;
+    const struct session_sweep *sweep = owner;
+    struct proxy *proxy = sweep->proxy;
+    const struct config *config = &sweep->plan->config;
     if (phase == PARKING_IDLE && has_bytes(client->fd)) {
         /* A request came in the last moment: it is served, not reset. */
-        mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_header_ms);
+        mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_header_ms);
         parking_requeue(proxy->parking, client, PARKING_IDLE, deadline);
         return;
     }
     if (phase == PARKING_WRITING && client->outbox != NULL) {
         mono_ns now = clock_mono();
-        mono_ns deadline = writing_deadline(proxy, client, now);
+        mono_ns deadline = writing_deadline(config, client, now);
         if (deadline > now) {
             parking_requeue(proxy->parking, client, PARKING_WRITING, deadline);
             return;
@@ -150,7 +151,7 @@ void session_overdue(void *owner, struct client *client, enum parking_phase phas
         hang_up(proxy->parking, client);
         return;
     }
-    refuse(proxy, proxy->config->workers, client, client->request, &http_offence_request_timeout);
+    refuse(proxy, proxy->workers, client, client->request, &http_offence_request_timeout);
     part(proxy->parking, client);
 }
 
@@ -163,31 +164,44 @@ void session_abandon(void *owner, struct client *client, enum parking_phase phas
 
 /* A transfer that began at BEGUN may take MS, and one second more for each body_bytes_per_second bytes that
  * came: a slow but honest client lives, a trickle does not. */
-static mono_ns paced_deadline(const struct proxy *proxy, mono_ns begun, uint32_t ms, uint64_t moved_bytes)
+static mono_ns paced_deadline(const struct config *config, mono_ns begun, uint32_t ms, uint64_t moved_bytes)
 {
-    uint32_t rate = proxy->config->limits.body_bytes_per_second;
+    uint32_t rate = config->limits.body_bytes_per_second;
     mono_ns deadline = deadline_after_ms(begun, ms);
     return rate == 0 ? deadline : deadline + (mono_ns)(moved_bytes / rate) * NS_PER_S;
 }
 
-static mono_ns reading_deadline(const struct proxy *proxy, const struct request *request)
+static mono_ns reading_deadline(const struct config *config, const struct request *request)
 {
-    const struct config *config = proxy->config;
     if (request->stage == REQUEST_HEAD) {
         return deadline_after_ms(request->begun, config->timeouts.client_header_ms);
     }
-    return paced_deadline(proxy, request->body_begun, config->timeouts.client_body_ms,
+    return paced_deadline(config, request->body_begun, config->timeouts.client_body_ms,
                           request_body_received(request));
+}
+
+/* What the worker goes by while it serves. */
+static const struct config *config_of(const struct session_worker *w)
+{
+    return &w->exchange.plan->config;
+}
+
+static struct request_limits limits_of(const struct session_worker *w)
+{
+    const struct config *config = config_of(w);
+    return (struct request_limits){.header_bytes = config->limits.header_bytes,
+                                   .body_bytes = config->limits.body_bytes};
 }
 
 /* Parks CLIENT with what it has begun. False when more came meanwhile. */
 static bool park(struct session_worker *w, struct client *client)
 {
     struct proxy *proxy = w->exchange.proxy;
+    const struct config *config = config_of(w);
     struct request *request = client->request;
     if (!request_is_untouched(request)) {
         spool_rest(&request->spool);
-        return parking_park(proxy->parking, client, PARKING_READING, reading_deadline(proxy, request));
+        return parking_park(proxy->parking, client, PARKING_READING, reading_deadline(config, request));
     }
     /* Between two requests: the connection needs no request object, the next connection may. */
     client->request = NULL;
@@ -196,7 +210,7 @@ static bool park(struct session_worker *w, struct client *client)
     } else {
         request_delete(request);
     }
-    mono_ns deadline = deadline_after_ms(clock_mono(), proxy->config->timeouts.client_idle_ms);
+    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_idle_ms);
     if (parking_park(proxy->parking, client, PARKING_IDLE, deadline)) {
         return true;
     }
@@ -242,7 +256,8 @@ static bool read_more(struct session_worker *w, struct client *client, size_t *c
             return false;
         }
         size_t room = 0;
-        char *at = request_room(client->request, &w->exchange.proxy->request_limits, &room);
+        struct request_limits limits = limits_of(w);
+        char *at = request_room(client->request, &limits, &room);
         if (at == NULL) {
             refuse_and_part(w, client, &http_offence_no_memory);
             return false;
@@ -302,14 +317,15 @@ static bool read_proxy_header(struct session_worker *w, struct client *client)
  * longer ours). */
 static bool read_request(struct session_worker *w, struct client *client)
 {
-    struct proxy *proxy = w->exchange.proxy;
+    struct parking *parking = w->exchange.proxy->parking;
+    struct request_limits limits = limits_of(w);
     size_t count = 0;
     if (client->awaits_proxy_header && !read_proxy_header(w, client)) {
         return false;
     }
     for (;;) {
         const struct http_offence *offence = NULL;
-        switch (request_received(client->request, &proxy->request_limits, count, clock_mono(), &offence)) {
+        switch (request_received(client->request, &limits, count, clock_mono(), &offence)) {
         case REQUEST_READY:
             return true;
         case REQUEST_REFUSED:
@@ -319,7 +335,7 @@ static bool read_request(struct session_worker *w, struct client *client)
             break;
         }
         if (client->request->wants_continue && !send_continue(client)) {
-            hang_up(proxy->parking, client);
+            hang_up(parking, client);
             return false;
         }
         if (!read_more(w, client, &count)) {
@@ -354,7 +370,7 @@ static bool empty_outbox(struct session_worker *w, struct client *client)
     struct outbox *outbox = client->outbox;
     enum outbox_progress progress = outbox_flush(outbox, client->fd);
     while (progress == OUTBOX_MORE) {
-        mono_ns deadline = writing_deadline(proxy, client, clock_mono());
+        mono_ns deadline = writing_deadline(config_of(w), client, clock_mono());
         spool_rest(&outbox->spool);
         if (parking_park(proxy->parking, client, PARKING_WRITING, deadline)) {
             return false;
@@ -443,7 +459,7 @@ static bool yield(struct session_worker *w, struct client *client)
         return false;
     }
     client->yielded = true;
-    mono_ns deadline = deadline_after_ms(clock_mono(), w->exchange.proxy->config->timeouts.client_write_ms);
+    mono_ns deadline = deadline_after_ms(clock_mono(), config_of(w)->timeouts.client_write_ms);
     if (parking_park(parking, client, PARKING_WRITING, deadline)) {
         return true;
     }
@@ -455,7 +471,17 @@ static bool yield(struct session_worker *w, struct client *client)
     return false;
 }
 
-void session_serve(struct session_worker *w, struct client *client)
+/* There is no memory to serve CLIENT. */
+static void give_up(struct parking *parking, struct client *client)
+{
+    if (client->linger_until == 0 && client->outbox == NULL) {
+        deliver_last_reply(client->fd, &http_offence_no_memory, false);
+    }
+    hang_up(parking, client);
+}
+
+/* Serves CLIENT by the plan that W holds; a request that begins later goes by the plan of its time. */
+static void serve(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
     if (client->linger_until != 0) {
@@ -473,12 +499,15 @@ void session_serve(struct session_worker *w, struct client *client)
         return;
     }
     if (!equip(w, client)) {
-        deliver_last_reply(client->fd, &http_offence_no_memory, false);
-        hang_up(parking, client);
+        give_up(parking, client);
         return;
     }
     int answered = 0;
     while (read_request(w, client) && answer_request(w, client)) {
+        if (!exchange_hold_plan(&w->exchange)) {
+            give_up(parking, client);
+            return;
+        }
         if (++answered == TURN_REQUESTS) {
             if (yield(w, client)) {
                 return;
@@ -486,4 +515,14 @@ void session_serve(struct session_worker *w, struct client *client)
             answered = 0;
         }
     }
+}
+
+void session_serve(struct session_worker *w, struct client *client)
+{
+    if (exchange_hold_plan(&w->exchange)) {
+        serve(w, client);
+    } else {
+        give_up(w->exchange.proxy->parking, client);
+    }
+    exchange_let_plan_go(&w->exchange);
 }

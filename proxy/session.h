@@ -16,12 +16,18 @@ struct session_worker {
  * no longer the caller's. Blocks for as long as backends do. */
 void session_serve(struct session_worker *w, struct client *client);
 
-/* For parking_sweep(): OWNER is the struct proxy. A connection whose time is up is closed; within a request,
- * 408 is said first. It is parked again when a request came in the last moment, or when the client took
- * enough of its outbox. Never blocks. */
+/* For parking_sweep(): who sweeps, and by which plan. */
+struct session_sweep {
+    struct proxy *proxy;
+    const struct plan *plan;
+};
+
+/* For parking_sweep(): OWNER is a struct session_sweep. A connection whose time is up is closed; within a
+ * request, 408 is said first. It is parked again when a request came in the last moment, or when the client
+ * took enough of its outbox. Never blocks. */
 void session_overdue(void *owner, struct client *client, enum parking_phase phase);
 
-/* The same at the end of the program: closes without a word. */
+/* The same at the end of the program, OWNER being the struct proxy: closes without a word. */
 void session_abandon(void *owner, struct client *client, enum parking_phase phase);
 
 #endif

@@ -27,13 +27,13 @@ static const char *end_name(enum attempt_end end)
     UNREACHABLE();
 }
 
-static void log_ejection(const struct proxy *proxy, uint32_t backend, const struct attempt_outcome *outcome)
+static void log_ejection(const struct config_backend *backend, const struct attempt_outcome *outcome)
 {
     char text[16] = "";
     struct writer w = {.at = text, .capacity = sizeof text};
     writer_put_number(&w, outcome->status);
     const struct plog_pair pairs[] = {
-        {"backend", slice_of(proxy->config->backends[backend].name)},
+        {"backend", slice_of(backend->name)},
         {"last_failure", slice_of(end_name(outcome->end))},
         {"status", {text, w.length}},
         {NULL, {NULL, 0}},
@@ -48,7 +48,7 @@ static void log_failure(const struct trial *t, const struct attempt *a, const st
     }
     const struct http_offence *offence = a->response->offence;
     const struct plog_pair pairs[] = {
-        {"backend", slice_of(t->proxy->config->backends[t->ticket.backend].name)},
+        {"backend", slice_of(plan_backend(t->plan, t->ticket.backend)->name)},
         {"failure", slice_of(end_name(outcome->end))},
         {"offence", slice_of(offence != NULL ? offence->name : "-")},
         {"method", a->request->head.method},
@@ -94,7 +94,7 @@ static void record(struct trial *t, const struct attempt *a, const struct attemp
         keep_evidence(t, a, outcome, ejected);
     }
     if (ejected) {
-        log_ejection(t->proxy, t->ticket.backend, outcome);
+        log_ejection(plan_backend(t->plan, t->ticket.backend), outcome);
     }
 }
 
@@ -112,7 +112,7 @@ bool trial_judge(struct trial *t, const struct attempt *a, enum attempt_end end)
     if (end == ATTEMPT_ANSWERED) {
         outcome.status = r->head.status;
         outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
-                          verdict_is_failure(t->proxy->config->health.failure, outcome.status);
+                          verdict_is_failure(t->plan->config.health.failure, outcome.status);
         outcome.latency_ns = clock_mono() - t->begun;
         t->open = !outcome.failure && !r->whole && outcome.status != 101;
         t->latency_ns = outcome.latency_ns;

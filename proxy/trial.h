@@ -7,9 +7,10 @@
 #include "proxy/attempt.h"
 #include "proxy/proxy.h"
 
-/* One request's; all zeros but the proxy to begin. */
+/* One request's; all zeros but the first two to begin. */
 struct trial {
     struct proxy *proxy;
+    const struct plan *plan;      /* names the backends that are asked from now on */
     uint32_t attempts;            /* begun */
     uint32_t failures;            /* of them */
     bool timed_out;               /* some attempt ran out of time */

@@ -13,6 +13,7 @@
 #include <string.h>
 
 static struct config config;
+static struct plan *plan;
 static struct admin_gauges gauges;
 static struct admin_context context;
 
@@ -28,9 +29,11 @@ static inline void set_up(void)
     snprintf(config.backends[0].url, sizeof config.backends[0].url, "http://10.0.0.1:80");
     snprintf(config.backends[1].name, sizeof config.backends[1].name, "azure");
     snprintf(config.backends[1].url, sizeof config.backends[1].url, "http://10.0.0.2:80");
+    plan = plan_make(&config, NULL, 0);
+    ck_assert_ptr_nonnull(plan);
     gauges = (struct admin_gauges){.workers_total = 256, .ready = true};
     context = (struct admin_context){
-        .config = &config,
+        .plan = plan,
         .ledger = ledger_new(2, &(struct ledger_policy){.eject_after = 10}),
         .evidence = evidence_new(2),
         .traffic = traffic_new(1),
@@ -45,6 +48,7 @@ static inline void tear_down(void)
     ledger_delete(context.ledger);
     evidence_delete(context.evidence);
     traffic_delete(context.traffic);
+    plan_delete(plan);
 }
 
 /* Sends METHOD TARGET with AUTHORIZATION (NULL for none) and expects STATUS and a JSON object, which the

@@ -158,10 +158,10 @@ START_TEST(policy_is_that_of_the_configuration)
 {
     static const char *const names[] = {"non-200", "non-2xx", "5xx"};
     for (int i = 0; i < 3; i++) {
-        config.health.failure = (enum config_failure)i;
-        config.health.eject_after = (uint32_t)i + 5;
-        config.health.window_ms = (uint32_t)i * 1000;
-        config.health.readmit = i == 1 ? CONFIG_READMIT_PROBE : CONFIG_READMIT_MANUAL;
+        plan->config.health.failure = (enum config_failure)i;
+        plan->config.health.eject_after = (uint32_t)i + 5;
+        plan->config.health.window_ms = (uint32_t)i * 1000;
+        plan->config.health.readmit = i == 1 ? CONFIG_READMIT_PROBE : CONFIG_READMIT_MANUAL;
         json_t *json = ask("GET", "/admin/stats", NULL, 200, NULL);
         ck_assert_str_eq(text_at(json, "policy.failure"), names[i]);
         ck_assert_int_eq(count_at(json, "policy.eject_after"), i + 5);

@@ -55,7 +55,7 @@ END_TEST
 
 START_TEST(overload_stands_beside_the_evidence)
 {
-    config.backends[1].max_in_flight = 7;
+    plan->config.backends[1].max_in_flight = 7;
     gauges.queue_waiting = 3;
     traffic_note(context.traffic, 0, TRAFFIC_WAITED);
     traffic_note(context.traffic, 0, TRAFFIC_WAITED);

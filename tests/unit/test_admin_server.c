@@ -46,8 +46,9 @@ static void set_up_with(const char *token)
 {
     config = (struct config){.backend_count = 1, .health = {.eject_after = 10}};
     snprintf(config.backends[0].name, sizeof config.backends[0].name, "gcp");
+    struct plan *plan = plan_make(&config, NULL, 0);
     context = (struct admin_context){
-        .config = &config,
+        .plans = plan == NULL ? NULL : plans_new(plan, 1),
         .ledger = ledger_new(1, &(struct ledger_policy){.eject_after = 10}),
         .evidence = evidence_new(1),
         .traffic = traffic_new(1),
@@ -55,6 +56,7 @@ static void set_up_with(const char *token)
         .token = token,
         .started_ns = clock_mono(),
     };
+    ck_assert_ptr_nonnull(context.plans);
     address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -83,6 +85,7 @@ static void tear_down(void)
     ledger_delete(context.ledger);
     evidence_delete(context.evidence);
     traffic_delete(context.traffic);
+    plans_delete(context.plans);
 }
 
 /* A client's socket that is not connected yet. */

@@ -50,7 +50,6 @@ START_TEST(begins_empty_and_up)
 {
     for (uint32_t count = 1; count <= CONFIG_BACKENDS_MAX; count += 21) {
         struct ledger *l = ledger_new(count, &(struct ledger_policy){.eject_after = EJECT_AFTER});
-        ck_assert_uint_eq(ledger_count(l), count);
         ck_assert_uint_eq(ledger_rotation(l), count == 64 ? UINT64_MAX : (UINT64_C(1) << count) - 1);
         struct ledger_page page = page_of(l, count - 1);
         ck_assert_int_eq(page.state, BACKEND_UP);
@@ -61,6 +60,30 @@ START_TEST(begins_empty_and_up)
         ledger_delete(l);
     }
     ledger_delete(NULL);
+}
+END_TEST
+
+START_TEST(who_leaves_gets_nothing_new_and_who_comes_finds_an_empty_page)
+{
+    struct ledger *l = ledger_new(2, &(struct ledger_policy){.eject_after = 0});
+    struct attempt_ticket ticket = begin(l, 1, true), none;
+    bool up;
+    ledger_dismiss(l, 1);
+    ck_assert_uint_eq(ledger_rotation(l), 1);
+    ck_assert(!ledger_begin(l, 1, true, &none) && !ledger_begin(l, 1, false, &none));
+    ck_assert_uint_eq(ledger_fit(l, 1, &up), 0); /* not as a last resort either */
+    ledger_reset(l, 1);
+    ledger_drain(l, 1, false);
+    ck_assert(!ledger_begin(l, 1, false, &none));
+    ck_assert_uint_eq(page_of(l, 1).in_flight, 1);
+    ledger_end(l, &ticket, &(struct attempt_outcome){.end = ATTEMPT_RESET, .failure = true});
+    ledger_admit(l, 1);
+    ledger_admit(l, 63);
+    ck_assert_uint_eq(ledger_rotation(l), 3 | UINT64_C(1) << 63);
+    struct ledger_page page = page_of(l, 1);
+    ck_assert_int_eq(page.state, BACKEND_UP);
+    ck_assert_uint_eq(page.attempts + outcomes(&page) + page.failures + page.in_flight + page.ejections, 0);
+    ledger_delete(l);
 }
 END_TEST
 
@@ -479,6 +502,7 @@ int main(void)
 {
     Suite *suite = suite_create("ledger");
     TCase *alone = tcase_create("alone");
+    tcase_add_test(alone, who_leaves_gets_nothing_new_and_who_comes_finds_an_empty_page);
     tcase_add_test(alone, begins_empty_and_up);
     tcase_add_test(alone, ten_leave_it_up_eleven_eject);
     tcase_add_test(alone, none_tolerated_ejects_at_the_first);
