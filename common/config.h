@@ -66,6 +66,7 @@ struct config {
     struct config_backend backends[CONFIG_BACKENDS_MAX];
     enum config_balance balance;
     char hash_on[CONFIG_FIELD_BYTES]; /* with balance "hash": a field's name; "" for the client's address */
+    uint32_t resolve_ms;              /* host names of backends are looked up again so often */
     struct {
         enum config_failure failure;
         uint32_t eject_after;

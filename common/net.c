@@ -64,25 +64,91 @@ void net_format(const union net_address *a, char text[static NET_TEXT_BYTES])
     }
 }
 
-const char *net_resolve(const struct config_address *address, struct net_addresses *addresses_)
+static int compare_numbers(uint32_t a, uint32_t b)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    return a < b ? -1 : a > b;
+}
+
+int net_compare(const union net_address *a, const union net_address *b)
+{
+    int order = compare_numbers(a->base.sa_family, b->base.sa_family);
+    if (order == 0 && a->base.sa_family == AF_INET6) {
+        order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof a->in6.sin6_addr);
+        order = order != 0 ? order : compare_numbers(ntohs(a->in6.sin6_port), ntohs(b->in6.sin6_port));
+        return order != 0 ? order : compare_numbers(a->in6.sin6_scope_id, b->in6.sin6_scope_id);
+    }
+    if (order == 0) {
+        order = compare_numbers(ntohl(a->in.sin_addr.s_addr), ntohl(b->in.sin_addr.s_addr));
+        order = order != 0 ? order : compare_numbers(ntohs(a->in.sin_port), ntohs(b->in.sin_port));
+    }
+    return order;
+}
+
+bool net_same(const struct net_addresses *a, const struct net_addresses *b)
+{
+    bool same = a->count == b->count;
+    for (uint32_t i = 0; same && i < a->count; i++) {
+        same = net_compare(&a->list[i], &b->list[i]) == 0;
+    }
+    return same;
+}
+
+/* Puts ADDRESS where it belongs in the sorted ADDRESSES, unless it is there; the last one leaves a full list.
+ */
+static void insert(struct net_addresses *addresses, const union net_address *address)
+{
+    uint32_t at = addresses->count;
+    while (at > 0 && net_compare(&addresses->list[at - 1], address) > 0) {
+        at--;
+    }
+    if (at == NET_ADDRESSES_MAX || (at > 0 && net_compare(&addresses->list[at - 1], address) == 0)) {
+        return;
+    }
+    addresses->count += addresses->count < NET_ADDRESSES_MAX ? 1 : 0;
+    memmove(&addresses->list[at + 1], &addresses->list[at],
+            (addresses->count - at - 1) * sizeof addresses->list[0]);
+    addresses->list[at] = *address;
+}
+
+/* getaddrinfo(3) with FLAGS; 0 or one of its errors. */
+static int look_up(const struct config_address *address, int flags, struct net_addresses *addresses_)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
     struct addrinfo *found = NULL;
     char port[8];
     snprintf(port, sizeof port, "%u", address->port);
+    addresses_->count = 0;
     int failed = getaddrinfo(address->host, port, &hints, &found);
     if (failed != 0) {
-        return failed == EAI_SYSTEM ? strerror(errno) : gai_strerror(failed);
+        return failed;
     }
-    addresses_->count = 0;
-    for (struct addrinfo *i = found; i != NULL && addresses_->count < NET_ADDRESSES_MAX; i = i->ai_next) {
-        if (i->ai_addrlen <= sizeof addresses_->list[0] &&
-            (i->ai_family == AF_INET || i->ai_family == AF_INET6)) {
-            memcpy(&addresses_->list[addresses_->count++], i->ai_addr, i->ai_addrlen);
+    for (struct addrinfo *i = found; i != NULL; i = i->ai_next) {
+        union net_address one = {.in6 = {.sin6_family = AF_UNSPEC}};
+        if (i->ai_addrlen <= sizeof one && (i->ai_family == AF_INET || i->ai_family == AF_INET6)) {
+            memcpy(&one, i->ai_addr, i->ai_addrlen);
+            insert(addresses_, &one);
         }
     }
     freeaddrinfo(found);
+    return 0;
+}
+
+const char *net_resolve(const struct config_address *address, struct net_addresses *addresses_)
+{
+    int failed = look_up(address, 0, addresses_);
+    if (failed == EAI_SYSTEM) {
+        const char *why = strerrordesc_np(errno);
+        return why != NULL ? why : "unknown error";
+    }
+    if (failed != 0) {
+        return gai_strerror(failed);
+    }
     return addresses_->count > 0 ? NULL : "the name has no IPv4 or IPv6 address";
+}
+
+bool net_resolve_numeric(const struct config_address *address, struct net_addresses *addresses_)
+{
+    return look_up(address, AI_NUMERICHOST, addresses_) == 0 && addresses_->count > 0;
 }
 
 /* Opens, binds and listens on one address. A failure closes the socket and keeps errno. */
@@ -143,24 +209,22 @@ int net_listen(const struct config_address *address, int backlog, const char **w
     return fd;
 }
 
-/* Waits until the connect under way on FD has ended; 0, or the errno value of its failure. */
-static int await_connect(int fd, mono_ns deadline)
+int net_connect_check(int fd)
 {
-    struct pollfd wait = {.fd = fd, .events = POLLOUT};
-    int ready = -1;
-    while (ready <= 0) {
-        ready = poll(&wait, 1, deadline_poll_ms(deadline, clock_mono()));
-        if (ready == 0 && clock_mono() >= deadline) {
-            return ETIMEDOUT;
-        }
-        if (ready == -1 && errno != EINTR) {
-            return errno;
-        }
+    struct pollfd look = {.fd = fd, .events = POLLOUT};
+    int ready = poll(&look, 1, 0);
+    if (ready <= 0) {
+        return ready == 0 || errno == EINTR ? EINPROGRESS : errno;
     }
+    int on = 1;
     int failure = 0;
     socklen_t size = sizeof failure;
     if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failure, &size) == -1) {
         return errno;
+    }
+    if (failure == 0 &&
+        (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == -1 || fcntl(fd, F_SETFL, 0) == -1)) {
+        failure = errno;
     }
     return failure;
 }
@@ -180,21 +244,26 @@ int net_connect_begin(const union net_address *a)
     return fd;
 }
 
-int net_connect_end(int fd, mono_ns deadline)
+/* Waits until the connect under way on FD has ended; 0, or the errno value of its failure. */
+static int await_connect(int fd, mono_ns deadline)
 {
-    int on = 1;
-    int failure = await_connect(fd, deadline);
-    if (failure == 0 &&
-        (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) == -1 || fcntl(fd, F_SETFL, 0) == -1)) {
-        failure = errno;
+    for (;;) {
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        int ready = poll(&wait, 1, deadline_poll_ms(deadline, clock_mono()));
+        int failure = ready == -1 && errno != EINTR ? errno : net_connect_check(fd);
+        if (failure != EINPROGRESS) {
+            return failure;
+        }
+        if (clock_mono() >= deadline) {
+            return ETIMEDOUT;
+        }
     }
-    return failure;
 }
 
 int net_connect(const union net_address *a, mono_ns deadline)
 {
     int fd = net_connect_begin(a);
-    int failure = fd == -1 ? errno : net_connect_end(fd, deadline);
+    int failure = fd == -1 ? errno : await_connect(fd, deadline);
     if (failure != 0) {
         if (fd != -1) {
             close(fd);

@@ -22,7 +22,7 @@ union net_address {
 };
 
 enum {
-    NET_ADDRESSES_MAX = 16,                    /* addresses of one name that are used */
+    NET_ADDRESSES_MAX = 64,                    /* addresses of one name that are used */
     NET_TEXT_BYTES = INET6_ADDRSTRLEN + 8 + 3, /* "[address]:port" and the final NUL */
 };
 
@@ -46,9 +46,20 @@ void net_format_ip(const union net_address *a, char text[static NET_TEXT_BYTES])
 /* Writes A as "address:port" or "[address]:port". */
 void net_format(const union net_address *a, char text[static NET_TEXT_BYTES]);
 
-/* Resolves ADDRESS (getaddrinfo(3): blocks for as long as the resolver does) into *ADDRESSES_, in the
- * resolver's order. Returns NULL, or a static text that says why not. */
+/* Resolves ADDRESS (getaddrinfo(3): blocks for as long as the resolver does) into *ADDRESSES_, in the order
+ * of net_compare(), each address once; of more than NET_ADDRESSES_MAX the first ones. Returns NULL, or a
+ * static text that says why not. */
 must_check const char *net_resolve(const struct config_address *address, struct net_addresses *addresses_);
+
+/* The same for a host that is an IP address and no name: asks nobody, never blocks. False when it is a name.
+ */
+must_check bool net_resolve_numeric(const struct config_address *address, struct net_addresses *addresses_);
+
+/* Orders addresses: by family, IP address, port and scope. Less than, equal to or greater than 0. */
+int net_compare(const union net_address *a, const union net_address *b);
+
+/* Whether A and B, both from net_resolve(), hold the same addresses. */
+bool net_same(const struct net_addresses *a, const struct net_addresses *b);
 
 /* Opens a TCP socket, binds it to ADDRESS (a host "" is [::] that takes IPv4 too, or 0.0.0.0 where there is
  * no IPv6) and listens with BACKLOG. Returns the descriptor (close-on-exec, non-blocking so that accept never
@@ -59,11 +70,13 @@ must_check int net_listen(const struct config_address *address, int backlog, con
  * or -1 with errno set (ETIMEDOUT when the deadline passed). */
 must_check int net_connect(const union net_address *a, mono_ns deadline);
 
-/* The two halves of it, between which another thread may shut the socket down: begins the connect, and
- * returns the socket (still non-blocking) or -1 with errno set; then waits for its end and makes the socket
- * block. 0 or an errno value; FD stays the caller's. */
+/* The halves of it, for those who wait otherwise. Begins the connect, and returns the socket, which does not
+ * block, or -1 with errno set. */
 must_check int net_connect_begin(const union net_address *a);
-must_check int net_connect_end(int fd, mono_ns deadline);
+
+/* How the connect on FD stands, without waiting: EINPROGRESS; 0, and the socket is ready, and blocks from now
+ * on; or the errno value of its failure. FD stays the caller's. */
+must_check int net_connect_check(int fd);
 
 /* Sends all bytes of the COUNT pieces at IOV, which are changed on the way. FLAGS are those of sendmsg(2);
  * MSG_NOSIGNAL is added. Returns 0, or an errno value, with IOV then standing at the first byte that was not

@@ -5,6 +5,7 @@
 #ifndef HOLDFAST_HEALTHD_ADMIN_H
 #define HOLDFAST_HEALTHD_ADMIN_H
 
+#include "common/net.h"
 #include "common/plan.h"
 #include "common/slice.h"
 #include "healthd/evidence.h"
@@ -21,6 +22,12 @@ struct admin_gauges {
     bool ready;             /* false while draining */
 };
 
+/* Where a backend is; filled by a callback for the same reason. */
+struct admin_places {
+    struct net_addresses addresses;
+    const char *resolve_error; /* why its name did not resolve the last time, a static text; NULL: it did */
+};
+
 struct admin_context {
     struct plans *plans;
     uint32_t plan_reader;    /* the admin thread's */
@@ -29,6 +36,8 @@ struct admin_context {
     struct evidence *evidence;
     struct traffic *traffic;
     void (*gauges)(void *owner, struct admin_gauges *gauges_); /* called on the admin thread */
+    /* the same; NULL: nobody knows where backends are */
+    void (*places)(void *owner, uint32_t slot, struct admin_places *places_);
     void *owner;
     const char *token;  /* NULL: no token is asked for */
     int64_t started_ns; /* clock_mono() at start */

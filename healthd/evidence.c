@@ -106,17 +106,9 @@ void evidence_read(struct evidence *e, uint32_t backend, struct evidence_page *p
 const char *evidence_cause_name(enum evidence_cause cause)
 {
     static const char *const names[EVIDENCE_CAUSES] = {
-        "refused",
-        "unreachable",
-        "connect_timeout",
-        "reset_fresh",
-        "closed_early",
-        "malformed",
-        "response_timeout",
-        "truncated",
-        "2xx",
-        "3xx",
-        "4xx",
+        "dns",         "refused",      "unreachable", "connect_timeout",
+        "reset_fresh", "closed_early", "malformed",   "response_timeout",
+        "truncated",   "2xx",          "3xx",         "4xx",
         "5xx",
     };
     MUST(cause < EVIDENCE_CAUSES);

@@ -20,6 +20,7 @@ enum {
 };
 
 enum evidence_cause {
+    CAUSE_DNS,              /* no address of the backend's name is known */
     CAUSE_REFUSED,          /* the connection was refused */
     CAUSE_UNREACHABLE,      /* no way there */
     CAUSE_CONNECT_TIMEOUT,  /* no connection in time */

@@ -175,7 +175,7 @@ static const char *probe_once(struct prober *p)
     struct net_addresses addresses;
     all->addresses(all->owner, p->backend, &addresses);
     mono_ns deadline = deadline_after_ms(clock_mono(), all->config->health.probe.timeout_ms);
-    const char *why = untold;
+    const char *why = "its name does not resolve";
     for (uint32_t i = 0; i < addresses.count; i++) {
         mono_ns now = clock_mono();
         int fd = -1;

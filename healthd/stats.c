@@ -68,6 +68,29 @@ static json_t *backend_object(const struct config_backend *backend, const struct
         milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
+/* Adds where the backend in SLOT is to its OBJECT (or to none: NULL), which is freed without memory. */
+static json_t *add_places(const struct admin_context *context, uint32_t slot, json_t *object)
+{
+    struct admin_places places = {.resolve_error = NULL};
+    if (context->places != NULL) {
+        context->places(context->owner, slot, &places);
+    }
+    json_t *list = json_array();
+    bool added = list != NULL;
+    for (uint32_t i = 0; i < places.addresses.count && added; i++) {
+        char text[NET_TEXT_BYTES];
+        net_format(&places.addresses.list[i], text);
+        added = json_array_append_new(list, json_string(text)) == 0;
+    }
+    json_t *error = places.resolve_error == NULL ? json_null() : json_string(places.resolve_error);
+    added = json_object_set_new(object, "addresses", list) == 0 && added;
+    if (json_object_set_new(object, "resolve_error", error) != 0 || !added) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
+}
+
 /* Adds the evidence of the backend in SLOT, and its limit, to its OBJECT, which is freed without memory. */
 static json_t *add_evidence(const struct admin_context *context, uint32_t slot, json_t *object)
 {
@@ -96,7 +119,7 @@ static json_t *backends_array(const struct admin_context *context, bool with_evi
         }
         json_t *object = backend_object(&context->plan->config.backends[i], &page);
         if (with_evidence) {
-            object = add_evidence(context, slot, object);
+            object = add_evidence(context, slot, add_places(context, slot, object));
         }
         if (json_array_append_new(array, object) != 0) {
             json_decref(array);

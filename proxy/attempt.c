@@ -4,10 +4,11 @@
 #include "common/net.h"
 #include "common/panic.h"
 #include "proxy/deliver.h"
+#include "proxy/dial.h"
 #include "proxy/forward.h"
 
-#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 
 /* Whether the body is sent chunked, which only trailers need. */
@@ -169,37 +170,50 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     return end_of_cut(a, cut);
 }
 
-/* Whether a failed connect says something about us, and nothing about the backend. */
-static bool is_starvation(int failure)
+/* One dial, which the watchdog may end: *CUT_ says why. */
+static void dial_guarded(const struct attempt *a, struct dial *d, const struct upstream_route *route,
+                         enum watch_cut *cut_)
 {
-    return failure == EMFILE || failure == ENFILE || failure == ENOMEM || failure == ENOBUFS;
+    struct watch_subject subject = subject_of(a);
+    mono_ns connect = deadline_after_ms(subject.since, a->plan->config.timeouts.connect_ms);
+    *cut_ = WATCH_NOT_CUT;
+    dial_begin(d, &a->proxy->upstreams[a->backend], route, deadline_earlier(connect, a->deadline));
+    while (d->state == DIAL_PENDING) {
+        struct pollfd wait = {.fd = d->fd, .events = POLLOUT};
+        watch_arm_for(a->watch, d->fd, DEADLINE_NO, &subject);
+        poll(&wait, 1, deadline_poll_ms(d->until, clock_mono()));
+        *cut_ = watch_disarm(a->watch);
+        if (*cut_ != WATCH_NOT_CUT) {
+            dial_abandon(d);
+            return;
+        }
+        dial_step(d);
+    }
 }
 
-/* A new connection to the backend, or -1 with errno set. Out of descriptors, the idle ones of all backends
- * are given up first. */
-static int connect_to(const struct attempt *a, enum watch_cut *cut_)
+/* A new connection to the backend. Out of descriptors, the idle ones of all backends are given up first. */
+static void connect_to(const struct attempt *a, struct dial *d, const struct upstream_route *route,
+                       enum watch_cut *cut_)
 {
     struct proxy *proxy = a->proxy;
-    struct watch_subject subject = subject_of(a);
-    struct upstream_guard guard = {.watch = a->watch, .subject = &subject};
-    mono_ns deadline =
-        deadline_earlier(deadline_after_ms(subject.since, a->plan->config.timeouts.connect_ms), a->deadline);
-    int fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
-    if (fd == -1 && is_starvation(errno)) {
+    dial_guarded(a, d, route, cut_);
+    if (d->state == DIAL_FAILED && dial_is_starvation(d->error)) {
         for (size_t i = 0; i < a->plan->config.backend_count; i++) {
             upstream_trim(&proxy->upstreams[a->plan->slots[i]], DEADLINE_NO);
         }
-        fd = upstream_connect(&proxy->upstreams[a->backend], deadline, &guard);
+        dial_guarded(a, d, route, cut_);
     }
-    *cut_ = guard.cut;
-    return fd;
 }
 
 enum attempt_end attempt_run(struct attempt *a)
 {
     bool untouched = false;
+    struct upstream_route route;
+    struct dial dial;
+    upstream_choose(&a->proxy->upstreams[a->backend], &route);
     /* A request that must not be sent twice does not go on a connection that may be stale. */
-    int fd = a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend]) : -1;
+    int fd =
+        a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend], &route, &a->response->tag) : -1;
     if (fd != -1) {
         enum attempt_end end = converse(a, fd, request_head(a), &untouched);
         if (!untouched || end != ATTEMPT_RESET) {
@@ -208,17 +222,18 @@ enum attempt_end attempt_run(struct attempt *a)
         response_clear(a->response);
     }
     enum watch_cut cut = WATCH_NOT_CUT;
-    fd = connect_to(a, &cut);
-    if (fd == -1 && cut != WATCH_NOT_CUT) {
+    connect_to(a, &dial, &route, &cut);
+    if (dial.state == DIAL_FAILED && cut != WATCH_NOT_CUT) {
         return end_of_cut(a, cut);
     }
-    if (fd == -1 && is_starvation(errno)) {
+    if (dial.state == DIAL_FAILED && dial_is_starvation(dial.error)) {
         a->starved = true;
         return ATTEMPT_CANCELLED;
     }
-    if (fd == -1) {
-        a->connect_error = errno;
+    if (dial.state == DIAL_FAILED) {
+        a->connect_error = dial.error;
         return ATTEMPT_CONNECT;
     }
-    return converse(a, fd, request_head(a), &untouched);
+    a->response->tag = dial.tag;
+    return converse(a, dial.fd, request_head(a), &untouched);
 }

@@ -3,6 +3,7 @@
 
 #include "common/http_framing.h"
 #include "common/panic.h"
+#include "proxy/dial.h"
 
 #include <errno.h>
 
@@ -13,9 +14,10 @@ static enum evidence_cause cause_of_status(unsigned status)
 
 static enum evidence_cause cause_of_connect(int error)
 {
-    return error == ECONNREFUSED ? CAUSE_REFUSED
-           : error == ETIMEDOUT  ? CAUSE_CONNECT_TIMEOUT
-                                 : CAUSE_UNREACHABLE;
+    return error == ECONNREFUSED      ? CAUSE_REFUSED
+           : error == ETIMEDOUT       ? CAUSE_CONNECT_TIMEOUT
+           : error == DIAL_NO_ADDRESS ? CAUSE_DNS
+                                      : CAUSE_UNREACHABLE;
 }
 
 enum evidence_cause cause_of(const struct attempt_outcome *outcome, const struct cause_detail *detail)

@@ -125,6 +125,7 @@ static void sweep(struct listener *l, mono_ns now)
     mono_ns since = now - UPSTREAM_REST_S * NS_PER_S;
     for (size_t i = 0; i < l->plan->config.backend_count; i++) {
         upstream_trim(&proxy->upstreams[l->plan->slots[i]], since);
+        upstream_trim_gone(&proxy->upstreams[l->plan->slots[i]]);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "proxy/judge.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
+#include "proxy/resolver.h"
 #include "proxy/session.h"
 
 #include <errno.h>
@@ -23,7 +24,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5 };
+enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5, FIRST_RESOLVE_MS = 3000 };
 
 struct running_proxy {
     struct proxy proxy;
@@ -33,7 +34,8 @@ struct running_proxy {
     struct probes *probes;
     struct admin_context admin_context;
     char token[TOKEN_BYTES];
-    uint64_t upstreams_made; /* slots */
+    uint64_t upstreams_made;                         /* slots */
+    struct resolver *resolvers[CONFIG_BACKENDS_MAX]; /* by slot; NULL for an IP address */
 };
 
 static void fail(struct proxy_error *error_, const char *format, ...) printf_like(2, 3);
@@ -97,27 +99,47 @@ static bool make_upstream(struct running_proxy *r, const struct plan *plan, uint
                           struct proxy_error *error_)
 {
     const struct config_backend *backend = plan_backend(plan, slot);
+    struct upstream *upstream = &r->proxy.upstreams[slot];
     struct net_addresses addresses;
-    const char *why = net_resolve(&backend->address, &addresses);
-    if (why != NULL) {
-        fail(error_, "--backend %s=%s: can't resolve %s: %s", backend->name, backend->url,
-             backend->address.host, why);
-        return false;
-    }
-    if (!upstream_init(&r->proxy.upstreams[slot], &addresses, r->proxy.workers)) {
+    bool named = !net_resolve_numeric(&backend->address, &addresses);
+    if (!upstream_init(upstream, &addresses, r->proxy.workers)) {
         fail(error_, "out of memory for backend connections");
         return false;
     }
     r->upstreams_made |= UINT64_C(1) << slot;
+    r->resolvers[slot] =
+        named ? resolver_start(backend, upstream, plan->config.resolve_ms, net_resolve) : NULL;
+    if (named && r->resolvers[slot] == NULL) {
+        fail(error_, "--backend %s: can't start the thread that resolves %s: %s", backend->name,
+             backend->address.host, strerror(errno));
+        return false;
+    }
     return true;
 }
 
 static void release_upstreams(struct running_proxy *r, uint64_t slots)
 {
     for (uint64_t rest = slots & r->upstreams_made; rest != 0; rest &= rest - 1) {
-        upstream_release(&r->proxy.upstreams[__builtin_ctzll(rest)]);
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        resolver_stop(r->resolvers[slot]);
+        r->resolvers[slot] = NULL;
+        upstream_release(&r->proxy.upstreams[slot]);
     }
     r->upstreams_made &= ~slots;
+}
+
+/* Waits a little for the first addresses of the names in SLOTS. A name that does not resolve is no reason not
+ * to serve: the other backends may be well. */
+static void await_names(struct running_proxy *r, const struct plan *plan, uint64_t slots)
+{
+    mono_ns deadline = deadline_after_ms(clock_mono(), FIRST_RESOLVE_MS);
+    for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        if (r->resolvers[slot] != NULL && !resolver_wait(r->resolvers[slot], deadline)) {
+            plog(CONFIG_LOG_WARN, "the name of backend %s does not resolve in time: it has no address yet",
+                 plan_backend(plan, slot)->name);
+        }
+    }
 }
 
 /* Makes those of SLOTS, all or none. */
@@ -130,6 +152,7 @@ static bool make_upstreams(struct running_proxy *r, const struct plan *plan, uin
             return false;
         }
     }
+    await_names(r, plan, slots);
     return true;
 }
 
@@ -153,6 +176,14 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
         .queue_waiting = queue_waiting(&r->proxy.queue),
         .ready = !atomic_load(&r->proxy.draining),
     };
+}
+
+static void places(void *owner, uint32_t slot, struct admin_places *places_)
+{
+    const struct running_proxy *r = owner;
+    const struct resolver *resolver = r->resolvers[slot];
+    address_book_read(&r->proxy.upstreams[slot].book, &places_->addresses);
+    places_->resolve_error = resolver == NULL ? NULL : resolver_trouble(resolver);
 }
 
 /* What needs no thread. */
@@ -194,6 +225,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         .evidence = p->evidence,
         .traffic = p->traffic,
         .gauges = gauges,
+        .places = places,
         .owner = r,
         .token = r->token[0] == '\0' ? NULL : r->token,
         .started_ns = clock_mono(),
@@ -203,8 +235,8 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
 
 static void addresses_of(void *owner, uint32_t backend, struct net_addresses *addresses_)
 {
-    const struct running_proxy *r = owner;
-    *addresses_ = r->proxy.upstreams[backend].addresses;
+    struct running_proxy *r = owner;
+    address_book_read(&r->proxy.upstreams[backend].book, addresses_);
 }
 
 static bool start_probes(struct running_proxy *r, struct proxy_error *error_)

@@ -45,8 +45,9 @@ struct proxy_error {
 
 struct running_proxy; /* opaque: the proxy and its threads */
 
-/* Binds the listening sockets, resolves the backends' names and starts all threads. CONFIG is copied.
- * NULL with *ERROR_ filled. All signals that the caller wants for itself must be blocked before. */
+/* Binds the listening sockets, waits up to 3 seconds for the backends' names and starts all threads. CONFIG
+ * is copied. NULL with *ERROR_ filled. All signals that the caller wants for itself must be blocked before.
+ */
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_);
 
 /* Drains and stops: stops accepting, closes idle connections, lets requests in flight finish until drain_ms

@@ -12,12 +12,30 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum { PLACE_BITS = 6, PLACE_MASK = (1 << PLACE_BITS) - 1, BATCH = 64 };
+
+_Static_assert(NET_ADDRESSES_MAX == 1 << PLACE_BITS, "a place does not fit into its bits of a tag");
+
+static uint32_t tag_of(uint32_t version, uint32_t place)
+{
+    return version << PLACE_BITS | place;
+}
+
+/* Whether TAG names an address of the list VERSION. */
+static bool is_of_version(uint32_t tag, uint32_t version)
+{
+    return ((tag_of(version, 0) ^ tag) & ~(uint32_t)PLACE_MASK) == 0;
+}
+
 bool upstream_init(struct upstream *u, const struct net_addresses *addresses, uint32_t idle_max)
 {
-    *u = (struct upstream){.addresses = *addresses, .idle_max = idle_max};
+    memset(u, 0, sizeof *u);
+    u->idle_max = idle_max;
+    address_book_publish(&u->book, addresses);
+    u->trimmed_version = address_book_version(&u->book);
     lock_init(&u->shared.lock);
     u->shared.idle = calloc(idle_max, sizeof *u->shared.idle);
-    return u->shared.idle != NULL;
+    return u->shared.idle != NULL || idle_max == 0;
 }
 
 void upstream_release(struct upstream *u)
@@ -27,7 +45,54 @@ void upstream_release(struct upstream *u)
     }
     free(u->shared.idle);
     u->shared.idle = NULL;
+    u->shared.count = 0;
     lock_destroy(&u->shared.lock);
+}
+
+void upstream_move(struct upstream *u, const struct net_addresses *addresses)
+{
+    address_book_publish(&u->book, addresses);
+    for (uint32_t i = 0; i < NET_ADDRESSES_MAX; i++) {
+        atomic_store_explicit(&u->shunned_until[i], 0, memory_order_relaxed);
+    }
+}
+
+void upstream_choose(struct upstream *u, struct upstream_route *route_)
+{
+    route_->version = address_book_read(&u->book, &route_->addresses);
+    uint32_t count = route_->addresses.count;
+    route_->order[0] = 0;
+    if (count < 2) {
+        return;
+    }
+    uint32_t turn = atomic_fetch_add_explicit(&u->turn, 1, memory_order_relaxed);
+    mono_ns now = clock_mono();
+    uint32_t at = 0, shunned = 0;
+    uint8_t last[NET_ADDRESSES_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t place = (turn + i) % count;
+        if (atomic_load_explicit(&u->shunned_until[place], memory_order_relaxed) > now) {
+            last[shunned++] = (uint8_t)place;
+        } else {
+            route_->order[at++] = (uint8_t)place;
+        }
+    }
+    memcpy(route_->order + at, last, shunned);
+}
+
+uint32_t upstream_tag(const struct upstream_route *route, uint32_t i)
+{
+    return tag_of(route->version, route->order[i]);
+}
+
+void upstream_note(struct upstream *u, uint32_t tag, bool opened)
+{
+    _Atomic mono_ns *until = &u->shunned_until[tag & PLACE_MASK];
+    if (!opened && is_of_version(tag, address_book_version(&u->book))) {
+        atomic_store_explicit(until, deadline_after_ms(clock_mono(), UPSTREAM_SHUN_MS), memory_order_relaxed);
+    } else if (opened && atomic_load_explicit(until, memory_order_relaxed) != 0) {
+        atomic_store_explicit(until, 0, memory_order_relaxed);
+    }
 }
 
 static bool is_quiet(int fd)
@@ -36,15 +101,30 @@ static bool is_quiet(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-int upstream_take_idle(struct upstream *u)
+/* Takes the topmost connection with TAG out of the pool; -1 without one. */
+static int pop(struct upstream *u, uint32_t tag)
 {
+    int fd = -1;
+    lock_take(&u->shared.lock);
+    uint32_t i = u->shared.count;
+    while (i > 0 && u->shared.idle[i - 1].tag != tag) {
+        i--;
+    }
+    if (i > 0) {
+        fd = u->shared.idle[i - 1].fd;
+        u->shared.count--;
+        memmove(&u->shared.idle[i - 1], &u->shared.idle[i],
+                (u->shared.count - (i - 1)) * sizeof *u->shared.idle);
+    }
+    lock_free(&u->shared.lock);
+    return fd;
+}
+
+int upstream_take_idle(struct upstream *u, const struct upstream_route *route, uint32_t *tag_)
+{
+    *tag_ = upstream_tag(route, 0);
     for (;;) {
-        int fd = -1;
-        lock_take(&u->shared.lock);
-        if (u->shared.count > 0) {
-            fd = u->shared.idle[--u->shared.count].fd;
-        }
-        lock_free(&u->shared.lock);
+        int fd = pop(u, *tag_);
         if (fd == -1 || is_quiet(fd)) {
             return fd;
         }
@@ -52,54 +132,36 @@ int upstream_take_idle(struct upstream *u)
     }
 }
 
-/* One connect, which the watchdog may end. The socket, or -1 with errno set. */
-static int connect_guarded(const union net_address *a, mono_ns deadline, struct upstream_guard *guard)
+/* The tag that FD, whose tag is void, has in the list that is shown. False when its address is not in it. */
+static bool find_tag(const struct upstream *u, int fd, uint32_t *tag_)
 {
-    if (guard == NULL) {
-        return net_connect(a, deadline);
+    struct net_addresses now;
+    uint32_t version = address_book_read(&u->book, &now);
+    union net_address peer = {.in6 = {.sin6_family = AF_UNSPEC}};
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, &peer.base, &size) == -1) {
+        return false;
     }
-    guard->cut = WATCH_NOT_CUT;
-    int fd = net_connect_begin(a);
-    if (fd == -1) {
-        return -1;
-    }
-    watch_arm_for(guard->watch, fd, DEADLINE_NO, guard->subject);
-    int failure = net_connect_end(fd, deadline);
-    guard->cut = watch_disarm(guard->watch);
-    if (failure != 0 || guard->cut != WATCH_NOT_CUT) {
-        close(fd);
-        errno = failure != 0 ? failure : ECONNABORTED;
-        return -1;
-    }
-    return fd;
-}
-
-int upstream_connect(struct upstream *u, mono_ns deadline, struct upstream_guard *guard)
-{
-    uint32_t first = atomic_load_explicit(&u->preferred, memory_order_relaxed);
-    for (uint32_t i = 0; i < u->addresses.count; i++) {
-        uint32_t index = (first + i) % u->addresses.count;
-        mono_ns now = clock_mono();
-        mono_ns share =
-            (deadline - now) / (u->addresses.count - i); /* a silent address leaves time for the next */
-        int fd = connect_guarded(&u->addresses.list[index], now + share, guard);
-        if (fd != -1 && i > 0) {
-            atomic_store_explicit(&u->preferred, index, memory_order_relaxed);
-        }
-        if (fd != -1 || (guard != NULL && guard->cut != WATCH_NOT_CUT)) {
-            return fd;
+    for (uint32_t i = 0; i < now.count; i++) {
+        if (net_compare(&now.list[i], &peer) == 0) {
+            *tag_ = tag_of(version, i);
+            return true;
         }
     }
-    return -1;
+    return false;
 }
 
-void upstream_give_back(struct upstream *u, int fd, mono_ns now)
+void upstream_give_back(struct upstream *u, int fd, uint32_t tag, mono_ns now)
 {
     MUST(fd >= 0);
     bool kept = false;
+    if (!is_of_version(tag, address_book_version(&u->book)) && !find_tag(u, fd, &tag)) {
+        close(fd);
+        return;
+    }
     lock_take(&u->shared.lock);
     if (u->shared.count < u->idle_max) {
-        u->shared.idle[u->shared.count++] = (struct upstream_idle){.fd = fd, .since = now};
+        u->shared.idle[u->shared.count++] = (struct upstream_idle){.fd = fd, .tag = tag, .since = now};
         kept = true;
     }
     lock_free(&u->shared.lock);
@@ -110,7 +172,6 @@ void upstream_give_back(struct upstream *u, int fd, mono_ns now)
 
 void upstream_trim(struct upstream *u, mono_ns since)
 {
-    enum { BATCH = 64 };
     uint32_t count;
     do {
         int old[BATCH];
@@ -127,4 +188,35 @@ void upstream_trim(struct upstream *u, mono_ns since)
             close(old[i]);
         }
     } while (count == BATCH);
+}
+
+/* Takes up to BATCH connections whose tag is void by now out of the pool. How many. */
+static uint32_t pop_void(struct upstream *u, uint32_t version, struct upstream_idle found_[static BATCH])
+{
+    uint32_t count = 0, left = 0;
+    lock_take(&u->shared.lock);
+    for (uint32_t i = 0; i < u->shared.count; i++) {
+        if (count < BATCH && !is_of_version(u->shared.idle[i].tag, version)) {
+            found_[count++] = u->shared.idle[i];
+        } else {
+            u->shared.idle[left++] = u->shared.idle[i];
+        }
+    }
+    u->shared.count = left;
+    lock_free(&u->shared.lock);
+    return count;
+}
+
+void upstream_trim_gone(struct upstream *u)
+{
+    uint32_t version = address_book_version(&u->book);
+    uint32_t count = version == u->trimmed_version ? 0 : BATCH;
+    while (count == BATCH) {
+        struct upstream_idle found[BATCH];
+        count = pop_void(u, version, found);
+        for (uint32_t i = 0; i < count; i++) {
+            upstream_give_back(u, found[i].fd, found[i].tag, found[i].since);
+        }
+    }
+    u->trimmed_version = version;
 }

@@ -2,31 +2,42 @@
  * One backend's addresses and its pool of idle connections.
  *
  * States of a backend connection:
- *   lent   owned by one worker, from upstream_take_idle() or upstream_connect() on. -> idle, -> closed
+ *   lent   owned by one worker, from upstream_take_idle() or dial.h on. -> idle, -> closed
  *   idle   in the pool, seen by nobody: no byte may come on it. -> lent; -> closed, when it has rested too
- *          long
+ *          long, or its address is no longer one of the backend's
  * A connection whose response was not read to its very end, or behind which more bytes came, is closed, never
- * given back: the next request would read another's answer. */
+ * given back: the next request would read another's answer.
+ *
+ * All addresses of a backend are used in turn, the idle connections too: upstream_choose() says which one is
+ * next. One to which no connection could be opened is tried last for a while. A connection carries a tag that
+ * names its address; it is told by the version of the list and the place in it, so that a new list makes all
+ * old tags void: then the address is looked at again. */
 #ifndef HOLDFAST_PROXY_UPSTREAM_H
 #define HOLDFAST_PROXY_UPSTREAM_H
 
+#include "common/address_book.h"
 #include "common/clock.h"
 #include "common/compiler.h"
 #include "common/lock.h"
 #include "common/net.h"
-#include "proxy/watchdog.h"
 
+#include <stdbool.h>
 #include <stdint.h>
+
+enum { UPSTREAM_SHUN_MS = 5000 }; /* so long an address is tried last after a failed connect */
 
 struct upstream_idle {
     int fd;
+    uint32_t tag;
     mono_ns since;
 };
 
 struct upstream {
-    struct net_addresses addresses; /* fixed from start to exit */
-    _Atomic uint32_t preferred;     /* index of the address that connected last */
+    struct address_book book;
+    _Atomic uint32_t turn;
+    _Atomic mono_ns shunned_until[NET_ADDRESSES_MAX]; /* by place in the list that is shown */
     uint32_t idle_max;
+    uint32_t trimmed_version; /* of the trimming thread: of the list when it last looked at all addresses */
     struct {
         struct lock lock; /* must be held for what follows */
         uint32_t count;
@@ -34,32 +45,45 @@ struct upstream {
     } shared;
 };
 
-/* Makes U ready, with a pool of IDLE_MAX connections at the most. False without memory. */
+/* Where a request shall go: a copy of the addresses, and the order in which they are to be tried. */
+struct upstream_route {
+    uint32_t version;
+    uint8_t order[NET_ADDRESSES_MAX]; /* places in ADDRESSES */
+    struct net_addresses addresses;
+};
+
+/* Makes U ready, with a pool of IDLE_MAX connections at the most. ADDRESSES may be empty: none is known yet.
+ * False without memory. */
 must_check bool upstream_init(struct upstream *u, const struct net_addresses *addresses, uint32_t idle_max);
 
 /* Closes the idle connections and frees U's memory. */
 void upstream_release(struct upstream *u);
 
-/* Lends the idle connection that was used last, or -1 when there is none. Those on which something came
- * meanwhile (an end of file, bytes that nobody asked for) are closed on the way. Any thread, no lock held. */
-int upstream_take_idle(struct upstream *u);
+/* From now on U's addresses are ADDRESSES. One thread at a time. */
+void upstream_move(struct upstream *u, const struct net_addresses *addresses);
 
-/* Lets the watchdog end a connect. */
-struct upstream_guard {
-    struct watch *watch;
-    const struct watch_subject *subject;
-    enum watch_cut cut; /* why the last connect was ended; WATCH_NOT_CUT when it was not */
-};
+/* Takes the next turn: fills *ROUTE_. Any thread, no lock. */
+void upstream_choose(struct upstream *u, struct upstream_route *route_);
 
-/* Opens a new connection, trying the backend's addresses in turn from the one that worked last, each until
- * DEADLINE at the most. Returns a blocking socket, or -1 with errno of the last failure. GUARD may be NULL;
- * when it says that a connect was cut, no other address was tried. */
-must_check int upstream_connect(struct upstream *u, mono_ns deadline, struct upstream_guard *guard);
+/* The tag of a connection to the address at place I of ROUTE's order. */
+uint32_t upstream_tag(const struct upstream_route *route, uint32_t i);
 
-/* Gives FD back: it is at rest between two exchanges. Closes it when the pool is full. */
-void upstream_give_back(struct upstream *u, int fd, mono_ns now);
+/* Lends the idle connection to the first address of ROUTE that was used last, with its *TAG_, or -1 when
+ * there is none. Those on which something came meanwhile (an end of file, bytes that nobody asked for) are
+ * closed on the way. Any thread, no lock held. */
+int upstream_take_idle(struct upstream *u, const struct upstream_route *route, uint32_t *tag_);
+
+/* Notes whether a connection with TAG could be opened. Any thread, no lock. */
+void upstream_note(struct upstream *u, uint32_t tag, bool opened);
+
+/* Gives FD with its TAG back: it is at rest between two exchanges. Closes it when the pool is full or its
+ * address is gone. */
+void upstream_give_back(struct upstream *u, int fd, uint32_t tag, mono_ns now);
 
 /* Closes the idle connections that have rested since before SINCE. Any thread, no lock held. */
 void upstream_trim(struct upstream *u, mono_ns since);
+
+/* Closes the idle connections to addresses that are gone. One thread, no lock held. */
+void upstream_trim_gone(struct upstream *u);
 
 #endif

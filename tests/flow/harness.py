@@ -224,13 +224,14 @@ class Origin:
     """A server on a port of its own. BEHAVE answers each request; AT_HEAD, if there is one, sees it before
     its body is read. Both may be replaced at any time."""
 
-    def __init__(self, behave=echo, at_head=None, host="127.0.0.1"):
+    def __init__(self, behave=echo, at_head=None, host="127.0.0.1", port=0):
         self.behave = behave
         self.at_head = at_head
         self.requests = []  # every request that came whole
         self.connections = 0
+        self.open = set()  # the connections that have not ended
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, 0), family=family, backlog=1024)
+        self.listener = socket.create_server((host, port), family=family, backlog=1024)
         self.port = self.listener.getsockname()[1]
         self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
@@ -243,6 +244,7 @@ class Origin:
 
     def _serve(self, sock):
         with sock:
+            self.open.add(sock)
             wire = Wire(sock)
             try:
                 while True:
@@ -251,6 +253,8 @@ class Origin:
                     self.behave(wire, request)
             except (HangUp, Closed, Broken, OSError):
                 pass
+            finally:
+                self.open.discard(sock)
 
 
 class OriginProcess:
@@ -332,10 +336,43 @@ def expect_zero(stats):
         equal("counts", set(numbers), {0})
 
 
+class Names:
+    """Host names for holdfast, made up: it resolves those that end in ".test" by what is set here, whenever it
+    likes. A name that was never set, or is set to no address, does not resolve. Made before holdfast starts."""
+
+    def __init__(self):
+        self.path = os.path.join(tempfile.mkdtemp(), "names")
+        self.addresses = {}
+        self.set()
+
+    def set(self, **addresses):
+        """Sets NAME.test for each NAME=[ADDRESS, ...], all at once."""
+        self.addresses.update(addresses)
+        with open(self.path + ".new", "w", encoding="ascii") as file:
+            for name, known in self.addresses.items():
+                file.write(" ".join([name + ".test", *known]) + "\n")
+        os.rename(self.path + ".new", self.path)
+
+    def environment(self):
+        library = os.path.join(os.path.dirname(os.environ["HOLDFAST"]), "tests", "libflow_names.so")
+        return {
+            "LD_PRELOAD": library,
+            "FLOW_NAMES": self.path,
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+        }
+
+
+class Named:
+    """A backend that is known by a name of Names, and a port."""
+
+    def __init__(self, name, port):
+        self.authority = f"{name}.test:{port}"
+
+
 class Holdfast:
     """The program under test, in front of BACKENDS (name to origin). It must end cleanly with the story."""
 
-    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN")):
+    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN"), names=None):
         self.address = as_pair(listen)
         self.admin_address = as_pair(os.environ["FLOW_ADMIN"])
         self.folder = tempfile.TemporaryDirectory()
@@ -349,7 +386,9 @@ class Holdfast:
                 json.dump(config, file)
             arguments += ["--config", path]
         self.log = []
-        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, errors="replace")
+        environment = os.environ | (names.environment() if names is not None else {})
+        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, errors="replace",
+                                        env=environment)
         self.log_reader = threading.Thread(target=self._read_log, daemon=True)
         self.log_reader.start()
         until(self._is_ready, "holdfast is ready")
@@ -406,6 +445,11 @@ class Holdfast:
     def backend(self, name):
         """The statistics of one backend."""
         return next(backend for backend in self.stats()["backends"] if backend["name"] == name)
+
+    def evidence(self, name):
+        """The same with the evidence, and where the backend is."""
+        stats = json.loads(self.admin("GET", "/admin/stats?evidence=1").body)
+        return next(backend for backend in stats["backends"] if backend["name"] == name)
 
     def reset(self):
         """Resets everything. The statistics after it."""

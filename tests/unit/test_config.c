@@ -10,7 +10,8 @@
 
 #define ROOT_KEYS                                                                                            \
     "\"listen\", \"workers\", \"trusted_proxies\", \"proxy_protocol\", \"drain_ms\", \"admin\", "            \
-    "\"backends\", \"balance\", \"hash_on\", \"health\", \"retry\", \"timeouts\", \"limits\", "              \
+    "\"backends\", \"balance\", \"hash_on\", \"resolve_ms\", \"health\", \"retry\", \"timeouts\", "          \
+    "\"limits\", "                                                                                           \
     "\"log_level\" or \"log_format\""
 #define NETWORKS "expected an array of up to 64 addresses or ADDRESS/BITS"
 #define NETWORK  "expected an address or ADDRESS/BITS"

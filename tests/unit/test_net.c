@@ -134,6 +134,40 @@ START_TEST(resolves)
 }
 END_TEST
 
+START_TEST(numbers_are_told_from_names)
+{
+    static const char *const names[] = {"localhost", "gcp.example", "127.0.0.1.example"};
+    struct net_addresses found;
+    struct config_address address = address_of("::1", 7);
+    ck_assert(net_resolve_numeric(&address, &found));
+    ck_assert_uint_eq(found.count, 1);
+    for (int i = 0; i < ROWS(names); i++) {
+        address = address_of(names[i], 7);
+        ck_assert(!net_resolve_numeric(&address, &found));
+    }
+}
+END_TEST
+
+START_TEST(compares_addresses)
+{
+    static const char *const ascending[] = {"9.0.0.1", "10.0.0.1", "10.0.1.0", "::1", "::2"};
+    struct net_addresses all = {.count = 0}, one;
+    for (int i = 0; i < ROWS(ascending); i++) {
+        struct config_address address = address_of(ascending[i], 7);
+        ck_assert(net_resolve_numeric(&address, &one));
+        for (uint32_t k = 0; k < all.count; k++) {
+            ck_assert_int_lt(net_compare(&all.list[k], &one.list[0]), 0);
+            ck_assert_int_gt(net_compare(&one.list[0], &all.list[k]), 0);
+        }
+        all.list[all.count++] = one.list[0];
+        ck_assert(net_same(&one, &one) && (i == 0 || !net_same(&all, &one)));
+    }
+    struct config_address other_port = address_of("9.0.0.1", 8);
+    ck_assert(net_resolve_numeric(&other_port, &one));
+    ck_assert_int_gt(net_compare(&one.list[0], &all.list[0]), 0);
+}
+END_TEST
+
 /* RFC 1035, 2.3.4: a label of more than 63 bytes; no name server is asked. */
 START_TEST(says_why_a_name_has_no_address)
 {
@@ -553,6 +587,8 @@ int main(void)
     tcase_add_loop_test(text, writes_addresses, 0, ROWS(texts));
     tcase_add_test(text, gives_addresses_as_ipv6);
     tcase_add_test(text, resolves);
+    tcase_add_test(text, numbers_are_told_from_names);
+    tcase_add_test(text, compares_addresses);
     tcase_add_test(text, says_why_a_name_has_no_address);
     suite_add_tcase(suite, text);
     TCase *listening = tcase_create("listening");

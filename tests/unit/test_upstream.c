@@ -2,6 +2,8 @@
  * One backend's connections, to real listeners on the loopback interface. */
 #include "proxy/upstream.h"
 
+#include "proxy/dial.h"
+
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
@@ -47,10 +49,50 @@ static mono_ns in_ms(int64_t ms)
     return deadline_after_ms(clock_mono(), ms);
 }
 
+/* A new connection of U, or -1 with errno set. */
+static int dial(struct upstream *u, mono_ns deadline, uint32_t *tag_)
+{
+    struct upstream_route route;
+    struct dial d;
+    upstream_choose(u, &route);
+    dial_begin(&d, u, &route, deadline);
+    while (d.state == DIAL_PENDING) {
+        struct pollfd wait = {.fd = d.fd, .events = POLLOUT};
+        poll(&wait, 1, deadline_poll_ms(d.until, clock_mono()));
+        dial_step(&d);
+    }
+    ck_assert((d.state == DIAL_OPEN) == (d.fd != -1));
+    *tag_ = d.tag;
+    errno = d.error;
+    return d.fd;
+}
+
+static uint32_t first_tag(struct upstream *u)
+{
+    struct upstream_route route;
+    upstream_choose(u, &route);
+    return upstream_tag(&route, 0);
+}
+
+static int take(struct upstream *u)
+{
+    struct upstream_route route;
+    uint32_t tag;
+    upstream_choose(u, &route);
+    return upstream_take_idle(u, &route, &tag);
+}
+
+/* Of a backend with one address. */
+static void give_back(struct upstream *u, int fd, mono_ns now)
+{
+    upstream_give_back(u, fd, first_tag(u), now);
+}
+
 /* Connects U to LISTENER; the other end is *PEER_. */
 static int connect_pair(struct upstream *u, int listener, int *peer_)
 {
-    int fd = upstream_connect(u, in_ms(5000), NULL);
+    uint32_t tag;
+    int fd = dial(u, in_ms(5000), &tag);
     ck_assert_int_ne(fd, -1);
     *peer_ = accept(listener, NULL, NULL);
     ck_assert_int_ne(*peer_, -1);
@@ -76,19 +118,19 @@ START_TEST(the_last_one_used_is_lent_first)
     struct upstream u = upstream_of(8, 1, &a);
     int peers[3];
     int fds[3];
-    ck_assert_int_eq(upstream_take_idle(&u), -1);
+    ck_assert_int_eq(take(&u), -1);
     for (int i = 0; i < 3; i++) {
         fds[i] = connect_pair(&u, listener, &peers[i]);
     }
     for (int i = 0; i < 3; i++) {
-        upstream_give_back(&u, fds[i], i);
+        give_back(&u, fds[i], i);
     }
-    ck_assert_int_eq(upstream_take_idle(&u), fds[2]);
-    ck_assert_int_eq(upstream_take_idle(&u), fds[1]);
-    upstream_give_back(&u, fds[2], 10);
-    ck_assert_int_eq(upstream_take_idle(&u), fds[2]);
-    ck_assert_int_eq(upstream_take_idle(&u), fds[0]);
-    ck_assert_int_eq(upstream_take_idle(&u), -1);
+    ck_assert_int_eq(take(&u), fds[2]);
+    ck_assert_int_eq(take(&u), fds[1]);
+    give_back(&u, fds[2], 10);
+    ck_assert_int_eq(take(&u), fds[2]);
+    ck_assert_int_eq(take(&u), fds[0]);
+    ck_assert_int_eq(take(&u), -1);
     for (int i = 0; i < 3; i++) {
         ck_assert_int_eq(send(fds[i], "x", 1, 0), 1); /* open, and the one that it was */
         char byte;
@@ -130,7 +172,7 @@ START_TEST(unfit_ones_are_closed_on_the_way)
     int fds[4];
     for (int i = 0; i < 4; i++) {
         fds[i] = connect_pair(&u, listener, &peers[i]);
-        upstream_give_back(&u, fds[i], 0);
+        give_back(&u, fds[i], 0);
     }
     mischiefs[_i](peers[3]);
     mischiefs[_i](peers[2]);
@@ -138,10 +180,10 @@ START_TEST(unfit_ones_are_closed_on_the_way)
     await_arrival(fds[3]);
     await_arrival(fds[2]);
     await_arrival(fds[0]);
-    ck_assert_int_eq(upstream_take_idle(&u), fds[1]);
+    ck_assert_int_eq(take(&u), fds[1]);
     ck_assert(is_closed(fds[3]));
     ck_assert(is_closed(fds[2]));
-    ck_assert_int_eq(upstream_take_idle(&u), -1);
+    ck_assert_int_eq(take(&u), -1);
     ck_assert(is_closed(fds[0]));
     close(fds[1]);
     for (int i = 0; i < 4; i++) {
@@ -164,7 +206,7 @@ START_TEST(a_full_pool_closes_what_is_given_back)
             fds[i] = connect_pair(&u, listener, &peers[i]);
         }
         for (uint32_t i = 0; i < 4; i++) {
-            upstream_give_back(&u, fds[i], i);
+            give_back(&u, fds[i], i);
             ck_assert(is_closed(fds[i]) == (i >= idle_max));
         }
         for (uint32_t i = 0; i < 4; i++) {
@@ -196,17 +238,17 @@ START_TEST(trim_closes_those_that_rested_too_long)
             fds[i] = connect_pair(&u, listener, &peers[i]);
         }
         for (int i = 0; i < COUNT; i++) {
-            upstream_give_back(&u, fds[i], i);
+            give_back(&u, fds[i], i);
         }
         upstream_trim(&u, sinces[s]);
         for (int i = 0; i < COUNT; i++) {
             ck_assert_msg(is_closed(fds[i]) == (i < sinces[s]), "%d since %jd", i, (intmax_t)sinces[s]);
         }
         for (int i = COUNT - 1; i >= sinces[s]; i--) {
-            ck_assert_int_eq(upstream_take_idle(&u), fds[i]);
+            ck_assert_int_eq(take(&u), fds[i]);
             close(fds[i]);
         }
-        ck_assert_int_eq(upstream_take_idle(&u), -1);
+        ck_assert_int_eq(take(&u), -1);
         for (int i = 0; i < COUNT; i++) {
             close(peers[i]);
         }
@@ -225,7 +267,7 @@ START_TEST(a_new_connection_is_blocking)
     int fd = connect_pair(&u, listener, &peer);
     ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
     ck_assert_int_ne(fcntl(fd, F_GETFD) & FD_CLOEXEC, 0);
-    ck_assert_int_eq(upstream_take_idle(&u), -1); /* lent, not idle */
+    ck_assert_int_eq(take(&u), -1); /* lent, not idle */
     close(fd);
     close(peer);
     upstream_release(&u);
@@ -244,7 +286,8 @@ START_TEST(refused_everywhere)
     int first_free = dup(deaf[0]);
     close(first_free);
     errno = 0;
-    ck_assert_int_eq(upstream_connect(&u, in_ms(5000), NULL), -1);
+    uint32_t tag;
+    ck_assert_int_eq(dial(&u, in_ms(5000), &tag), -1);
     ck_assert_int_eq(errno, ECONNREFUSED);
     int free_now = dup(deaf[0]);
     ck_assert_int_eq(free_now, first_free);
@@ -261,7 +304,8 @@ static int connected_index(struct upstream *u, const union net_address list[], u
 {
     union net_address peer;
     socklen_t size = sizeof peer;
-    int fd = upstream_connect(u, in_ms(5000), NULL);
+    uint32_t tag;
+    int fd = dial(u, in_ms(5000), &tag);
     if (fd == -1) {
         return -1;
     }
@@ -275,26 +319,95 @@ static int connected_index(struct upstream *u, const union net_address list[], u
     return -1;
 }
 
-START_TEST(the_address_that_worked_last_is_tried_first)
+START_TEST(addresses_are_used_in_turn_and_a_dead_one_is_left_out)
 {
     union net_address list[3];
     int sockets[3];
-    sockets[0] = refuse_on("127.0.0.1", &list[0]);
-    sockets[1] = listen_on("127.0.0.1", 16, &list[1]);
-    sockets[2] = listen_on("127.0.0.1", 16, &list[2]);
+    for (int i = 0; i < 3; i++) {
+        sockets[i] = listen_on("127.0.0.1", 16, &list[i]);
+    }
     struct upstream u = upstream_of(8, 3, list);
-    ck_assert_int_eq(connected_index(&u, list, 3), 1);
-    ck_assert_int_eq(listen(sockets[0], 16), 0); /* it is well again, but there is no reason to change */
-    ck_assert_int_eq(connected_index(&u, list, 3), 1);
-    ck_assert_int_eq(shutdown(sockets[1], SHUT_RDWR), 0); /* stops listening; the port stays taken */
-    ck_assert_int_eq(connected_index(&u, list, 3), 2);
-    ck_assert_int_eq(shutdown(sockets[2], SHUT_RDWR), 0);
-    ck_assert_int_eq(connected_index(&u, list, 3), 0); /* around the end of the list */
-    ck_assert_int_eq(connected_index(&u, list, 3), 0);
+    for (int i = 0; i < 6; i++) {
+        ck_assert_int_eq(connected_index(&u, list, 3), i % 3);
+    }
+    ck_assert_int_eq(shutdown(sockets[0], SHUT_RDWR), 0); /* stops listening; the port stays taken */
+    ck_assert_int_eq(connected_index(&u, list, 3), 1);    /* 0 has refused, and is shunned from now on */
+    int seen[3] = {0};
+    for (int i = 0; i < 6; i++) {
+        struct upstream_route route;
+        upstream_choose(&u, &route);
+        ck_assert_uint_eq(route.order[2], 0);
+        seen[connected_index(&u, list, 3)]++;
+    }
+    ck_assert(seen[0] == 0 && seen[1] >= 2 && seen[2] >= 2);
     upstream_release(&u);
     for (int i = 0; i < 3; i++) {
         close(sockets[i]);
     }
+}
+END_TEST
+
+START_TEST(idle_connections_are_lent_by_address)
+{
+    union net_address list[2];
+    int listeners[2], fds[2];
+    uint32_t tags[2], tag;
+    for (int i = 0; i < 2; i++) {
+        listeners[i] = listen_on("127.0.0.1", 16, &list[i]);
+    }
+    struct upstream u = upstream_of(8, 2, list);
+    for (int i = 0; i < 2; i++) {
+        fds[i] = dial(&u, in_ms(5000), &tags[i]);
+        upstream_give_back(&u, fds[i], tags[i], i);
+    }
+    for (int i = 0; i < 6; i++) { /* the last one used does not get all */
+        struct upstream_route route;
+        upstream_choose(&u, &route);
+        ck_assert_int_eq(upstream_take_idle(&u, &route, &tag), fds[i % 2]);
+        ck_assert_uint_eq(tag, tags[i % 2]);
+        upstream_give_back(&u, fds[i % 2], tag, 10 + i);
+    }
+    upstream_release(&u);
+    close(listeners[0]);
+    close(listeners[1]);
+}
+END_TEST
+
+/* One address goes, one stays, at another place of the list. */
+START_TEST(connections_to_an_address_that_is_gone_are_closed)
+{
+    union net_address list[2];
+    int listeners[2], fds[4];
+    uint32_t tags[4];
+    for (int i = 0; i < 2; i++) {
+        listeners[i] = listen_on("127.0.0.1", 16, &list[i]);
+    }
+    struct upstream u = upstream_of(8, 2, list);
+    for (int i = 0; i < 4; i++) {
+        fds[i] = dial(&u, in_ms(5000), &tags[i]);
+    }
+    upstream_give_back(&u, fds[0], tags[0], 0);
+    upstream_give_back(&u, fds[1], tags[1], 0);
+    struct net_addresses now = {.count = 1, .list = {list[1]}};
+    upstream_move(&u, &now);
+    ck_assert_int_eq(take(&u), -1); /* their tags are void */
+    upstream_trim_gone(&u);
+    ck_assert(is_closed(fds[0]));
+    ck_assert_int_eq(take(&u), fds[1]);
+    upstream_give_back(&u, fds[2], tags[2], 0); /* lent during the change */
+    upstream_give_back(&u, fds[3], tags[3], 0);
+    ck_assert(is_closed(fds[2]));
+    ck_assert_int_eq(take(&u), fds[3]);
+    ck_assert_int_eq(take(&u), -1);
+    close(fds[1]);
+    close(fds[3]);
+    now.count = 0;
+    upstream_move(&u, &now);
+    ck_assert_int_eq(dial(&u, in_ms(5000), &tags[0]), -1);
+    ck_assert_int_eq(errno, DIAL_NO_ADDRESS);
+    upstream_release(&u);
+    close(listeners[0]);
+    close(listeners[1]);
 }
 END_TEST
 
@@ -319,7 +432,8 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
     make_black_hole(&list[0]);
     struct upstream u = upstream_of(8, 2, list);
     mono_ns begun = clock_mono();
-    int fd = upstream_connect(&u, deadline_after_ms(begun, 1000), NULL);
+    uint32_t tag;
+    int fd = dial(&u, deadline_after_ms(begun, 1000), &tag);
     ck_assert_int_ne(fd, -1);
     ck_assert_int_lt(clock_mono(), deadline_after_ms(begun, 1000));
     close(fd);
@@ -329,7 +443,7 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
 
     struct upstream alone = upstream_of(8, 1, list);
     begun = clock_mono();
-    ck_assert_int_eq(upstream_connect(&alone, deadline_after_ms(begun, 150), NULL), -1);
+    ck_assert_int_eq(dial(&alone, deadline_after_ms(begun, 150), &tag), -1);
     ck_assert_int_eq(errno, ETIMEDOUT);
     ck_assert_int_ge(clock_mono() - begun, 150 * NS_PER_MS);
     ck_assert_int_lt(clock_mono() - begun, 5000 * NS_PER_MS);
@@ -356,7 +470,7 @@ static void *borrow(void *argument)
     for (int i = 0; i < ROUNDS; i++) {
         int fds[3];
         int count = 0;
-        while (count < 1 + i % 3 && (fds[count] = upstream_take_idle(&crowd->upstream)) != -1) {
+        while (count < 1 + i % 3 && (fds[count] = take(&crowd->upstream)) != -1) {
             crowd->doubles += crowd->lent[fds[count]];
             crowd->lent[fds[count]] = true;
             count++;
@@ -365,7 +479,7 @@ static void *borrow(void *argument)
         while (count > 0) {
             count--;
             crowd->lent[fds[count]] = false;
-            upstream_give_back(&crowd->upstream, fds[count], i);
+            give_back(&crowd->upstream, fds[count], i);
         }
     }
     return NULL;
@@ -388,7 +502,7 @@ START_TEST(no_connection_is_lent_twice)
     crowd.upstream = upstream_of(CONNECTIONS, 1, &a);
     int peers[CONNECTIONS];
     for (int i = 0; i < CONNECTIONS; i++) {
-        upstream_give_back(&crowd.upstream, connect_pair(&crowd.upstream, listener, &peers[i]), 0);
+        give_back(&crowd.upstream, connect_pair(&crowd.upstream, listener, &peers[i]), 0);
     }
     pthread_t threads[THREADS];
     pthread_t trimmer;
@@ -404,7 +518,7 @@ START_TEST(no_connection_is_lent_twice)
     ck_assert_int_eq(crowd.doubles, 0);
     ck_assert_int_gt(crowd.taken, ROUNDS);
     int left = 0;
-    for (int fd = upstream_take_idle(&crowd.upstream); fd != -1; fd = upstream_take_idle(&crowd.upstream)) {
+    for (int fd = take(&crowd.upstream); fd != -1; fd = take(&crowd.upstream)) {
         left++;
         close(fd);
     }
@@ -427,7 +541,9 @@ int main(void)
     tcase_add_test(upstream, trim_closes_those_that_rested_too_long);
     tcase_add_test(upstream, a_new_connection_is_blocking);
     tcase_add_test(upstream, refused_everywhere);
-    tcase_add_test(upstream, the_address_that_worked_last_is_tried_first);
+    tcase_add_test(upstream, addresses_are_used_in_turn_and_a_dead_one_is_left_out);
+    tcase_add_test(upstream, idle_connections_are_lent_by_address);
+    tcase_add_test(upstream, connections_to_an_address_that_is_gone_are_closed);
     tcase_add_test(upstream, a_silent_address_leaves_time_for_the_next);
     tcase_add_test(upstream, no_connection_is_lent_twice);
     Suite *suite = suite_create("upstream");
