@@ -4,9 +4,11 @@
 import os
 import pathlib
 
+from playground import metrics
 from playground.app import Settings
 
 _settings = Settings(os.environ)
+_board = metrics.Board()  # Made here, before the workers are forked, so that they share it.
 
 wsgi_app = "playground.app:create_app()"
 chdir = str(pathlib.Path(__file__).parent)
@@ -25,3 +27,11 @@ worker_connections = threads + 1000
 timeout = 30
 graceful_timeout = 15  # A run and its wait in the queue fit, with the default limits.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+def pre_fork(_, worker):
+    metrics.shared = metrics.Metrics(_board, worker.age)
+
+
+def child_exit(_, worker):
+    _board.forget_in_flight(worker.age)

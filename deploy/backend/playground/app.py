@@ -1,30 +1,39 @@
 # SPDX-License-Identifier: MIT
-"""The HTTP side of the Playground: POST /py/eval, GET /healthz and the page at GET /."""
+"""The HTTP side of the Playground: POST /py/eval, GET /healthz, GET /metrics and the page at GET /."""
 
 import base64
 import hashlib
 import json
+import logging
 import math
 import os
 import pathlib
 import re
 import socket
+import time
 
 import flask
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
+from playground import metrics as counts
 from playground.gate import Full, Gate
-from playground.runner import Limits, Runner
+from playground.runner import LAYERS, Exhausted, Limits, Runner
 
 MAX_BODY_BYTES = 256 * 1024
 PAGE = pathlib.Path(__file__).with_name("page.html")
 
 
+log = logging.getLogger("playground")
+
+
 def create_app(environment=None):
     """Makes the application. All settings come from the environment; README.md lists them."""
     settings = Settings(os.environ if environment is None else environment)
-    runner = Runner(settings.limits)
+    metrics = counts.shared or counts.Metrics()
+    runner = Runner(settings.limits, settings.runs, settings.require, zygote_runs=settings.zygote_runs)
     runner.check()
+    layers = " ".join(f"{layer}={runner.layers.get(layer, 'none')}" for layer in LAYERS)
+    logging.getLogger("gunicorn.error").info("Layers of the sandbox: %s", layers)
     gate = Gate(settings.runs, settings.queue, settings.queue_seconds)
     page = PAGE.read_text(encoding="utf-8")
     page_policy = _page_policy(page)
@@ -36,15 +45,36 @@ def create_app(environment=None):
         code = _code_of(flask.request)
         try:
             with gate:
-                result = runner.run(code)
+                result = measured(code)
         except Full:
+            metrics.rejected()
             raise ServiceUnavailable("too many runs at once, try again soon", retry_after=1)
+        except Exhausted as problem:
+            metrics.rejected()
+            log.warning("A run could not be started: %s", problem)
+            raise ServiceUnavailable("no run can be started now, try again soon", retry_after=1)
         return flask.jsonify(
             stdout=result.stdout,
             stderr=result.stderr,
             exit_code=result.exit_code,
             timed_out=result.timed_out,
         )
+
+    def measured(code):
+        metrics.began()
+        since = time.monotonic()
+        ending = "failed"
+        try:
+            result = runner.run(code)
+            ending = counts.outcome(result)
+            return result
+        finally:
+            metrics.ended(ending, time.monotonic() - since)
+
+    @app.get("/metrics")
+    def tell_metrics():
+        metrics.zygotes(runner.zygotes_started)
+        return metrics.text(runner.layers), {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
 
     @app.get("/healthz")
     def healthz():
@@ -93,12 +123,18 @@ class Settings:
         self.runs = number("PLAYGROUND_RUNS", 16, 1)
         self.queue = number("PLAYGROUND_QUEUE", 48, 0)
         self.queue_seconds = number("PLAYGROUND_QUEUE_SECONDS", 5.0, 0, float)
+        self.zygote_runs = number("PLAYGROUND_ZYGOTE_RUNS", 5000, 1)
+        self.require = (environment.get("PLAYGROUND_REQUIRE") or "").replace(",", " ").split()
+        for layer in self.require:
+            if layer not in LAYERS:
+                raise SystemExit(f"PLAYGROUND_REQUIRE: {layer} is no layer; there are {' '.join(LAYERS)}")
         self.limits = Limits(
             wall_seconds=number("PLAYGROUND_WALL_SECONDS", Limits.wall_seconds, 0.1, float),
             cpu_seconds=number("PLAYGROUND_CPU_SECONDS", Limits.cpu_seconds, 1),
             memory_bytes=number("PLAYGROUND_MEMORY_MB", Limits.memory_bytes >> 20, 32) << 20,
-            processes=number("PLAYGROUND_PROCESSES", Limits.processes, 1),
+            processes=number("PLAYGROUND_PROCESSES", Limits.processes, 0),
             file_bytes=number("PLAYGROUND_FILE_KB", Limits.file_bytes >> 10, 1) << 10,
+            files=number("PLAYGROUND_FILES", Limits.files, 0),
             open_files=number("PLAYGROUND_OPEN_FILES", Limits.open_files, 16),
             output_bytes=number("PLAYGROUND_OUTPUT_KB", Limits.output_bytes >> 10, 1) << 10,
         )

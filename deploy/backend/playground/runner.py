@@ -3,40 +3,44 @@
 
 The interface is Runner.run(code) -> Result; nobody else needs to know how a run is done.
 
-A run is `setpriv ... prlimit ... python3 -I -S main.py` in a new work folder. The two small programs of
-util-linux set the limits in the child between fork and Python. (subprocess's preexec_fn could do it too, but
-it runs Python code in a forked copy of a process with many threads, which can deadlock.) The limits are hard:
-a run can lower them but not raise them.
+    this process --> zygote --> keeper --> run
+                 (one, warm)   (one per run at a time)
 
-How a run ends: its process group is killed while its main process is still a zombie, so the group's number
-can't have passed to somebody else. A child that made a session of its own escapes from that. It is caught
-because this process is the "subreaper" of all its descendants: when a process's parent ends, it becomes our
-child. Each such orphan that carries a run's hard limits is killed. A program that shares its process with a
-Runner can thus have children of its own; they don't carry those limits and are left alone.
+The zygote (zygote.py) is a program without secrets from which runs are forked, which takes a fraction of
+the time that a new Python takes. A keeper (keeper.py) forks its run and ends it in time, with all it has
+started. The run's process shuts itself in (jail.py) before it looks at the code: rlimits, no new privileges,
+Landlock, seccomp (policy.py). docs/backend.md says what each of them stops.
 """
 
+import base64
 import codecs
 import contextlib
-import ctypes
 import dataclasses
+import errno
+import json
 import logging
 import os
-import re
-import resource
+import pathlib
 import select
 import shutil
-import signal
+import socket
 import subprocess
 import tempfile
 import threading
 import time
+import weakref
+
+from playground import jail, keeper, policy, selfcheck
 
 PYTHON = "/usr/bin/python3"
+ZYGOTE = pathlib.Path(__file__).with_name("zygote.py")
 NOBODY = 65534
-PR_SET_CHILD_SUBREAPER = 36
+LAYERS = ("zygote", "rlimits", "no_new_privs", "landlock", "seccomp", "counting")
+START_SECONDS = 15.0  # How long a zygote may take to say that it is there.
+SLACK_SECONDS = 15.0  # How much longer than its wall time a run may take to be ended and cleaned up.
 READ_BYTES = 65536
 MAX_PIPE_BYTES = 1 << 20  # The most a pipe of a user without privileges can hold.
-ORPHAN_SECONDS = 2.0  # How long one run's end may be spent hunting for orphans.
+SEND_BYTES = 1 << 19  # The settings must fit one message of the control socket.
 
 log = logging.getLogger("playground")
 
@@ -48,8 +52,9 @@ class Limits:
     wall_seconds: float = 5.0
     cpu_seconds: int = 5  # for each process of the run
     memory_bytes: int = 256 << 20  # address space, for each process of the run
-    processes: int = 16  # processes and threads a run may have beside what its user has already
+    processes: int = 16  # processes and threads it may start, one after the other or at once
     file_bytes: int = 1 << 20  # for each file
+    files: int = 16  # files, folders and links it may make
     open_files: int = 64
     output_bytes: int = 65536  # for each of stdout and stderr
 
@@ -64,158 +69,274 @@ class Result:
     timed_out: bool
 
 
-class Runner:
-    """Runs code under the given limits. run() may be called from many threads at once."""
+class Exhausted(OSError):
+    """No run could be started because something ran out: processes, memory or disk. Soon it may work."""
 
-    def __init__(self, limits=Limits()):
+
+class Runner:
+    """Runs code under the given limits. run() may be called from many threads; `runs` go on at once.
+
+    `require` names the layers without which check() fails, `without` those to leave out though the kernel has
+    them, for tests. After `zygote_runs` runs a fresh zygote takes over.
+    """
+
+    def __init__(self, limits=Limits(), runs=16, require=(), without=(), zygote_runs=5000):
         self._limits = limits
-        self._lock = threading.Lock()  # guards _running; held over fork so that no child is ours and unknown
-        self._running = set()
-        # Root would be above most limits, so a service started as root runs strangers' code as nobody.
-        self._user = NOBODY if os.geteuid() == 0 else None
-        if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "can't become the subreaper of runs")
+        self._runs = runs
+        self._require = frozenset(require)
+        self._without = frozenset(without)
+        self._zygote_runs = zygote_runs
+        self._lock = threading.Lock()  # guards the four below
+        self._zygote = None
+        self._runs_left = 0
+        self._renewing = False
+        self.zygotes_started = 0
+        self._finalizer = None
+        with self._lock:
+            self._install(self._new_zygote())
 
     def run(self, code):
-        """Runs code, a str that UTF-8 can encode. Raises OSError if no run could be started."""
-        work = tempfile.mkdtemp(prefix="run-")
+        """Runs code, a str that UTF-8 can encode. Raises Exhausted or OSError if no run could be started."""
+        code = code.encode()
         try:
-            with open(os.path.join(work, "main.py"), "w", encoding="utf-8", newline="") as file:
-                file.write(code)
-            if self._user is not None:
-                os.chown(work, self._user, self._user)
-            return self._run_in(work)
-        finally:
-            _remove(work)
+            return self._run(self._current(), code)
+        except ConnectionError:
+            # The zygote has died, or this run's keeper. Perhaps the kernel needed the memory.
+            log.warning("A run was lost; once more, from a fresh zygote")
+        self._replace_dead()
+        try:
+            return self._run(self._current(), code)
+        except ConnectionError as problem:
+            raise OSError("two runs in a row were lost") from problem
 
     def check(self):
-        """Raises OSError if runs don't work on this machine, a program is missing, say."""
-        result = self.run("print(6 * 7)")
-        if result.stdout != "42\n":
-            raise OSError(f"a first run failed with exit code {result.exit_code}: {result.stderr.strip()}")
+        """Raises OSError if runs don't work on this machine, or a layer is missing that is required, or one
+        that is said to be there does not hold."""
+        missing = self._require - set(self.layers)
+        if missing:
+            raise OSError(f"required, but not offered by this kernel: {', '.join(sorted(missing))}")
+        problem = selfcheck.problem(self.run, self.layers, self._limits.processes)
+        if problem:
+            raise OSError(problem)
 
-    def _run_in(self, work):
-        process = self._start(work)
-        streams = [_Stream(pipe, self._limits.output_bytes) for pipe in (process.stdout, process.stderr)]
+    @property
+    def layers(self):
+        """The layers that are active: {name: version}. Those without versions have 1."""
+        return self._zygote.layers
+
+    def close(self):
+        """Ends the zygote. No run may be on its way."""
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def _run(self, zygote, code):
+        # The keeper watches the wall time. This deadline is only for a keeper that is stopped, say.
+        deadline = time.monotonic() + self._limits.wall_seconds + SLACK_SECONDS
+        with contextlib.ExitStack() as stack:
+            out, err = (stack.enter_context(_Output(self._limits.output_bytes)) for _ in range(2))
+            connection = stack.enter_context(zygote.connect(out, err))
+            connection.settimeout(self._limits.wall_seconds + SLACK_SECONDS)
+            with contextlib.suppress(BrokenPipeError):  # Then it says why.
+                connection.sendall(jail.LENGTH.pack(len(code)) + code)
+            _wait(connection, (out, err), deadline)
+            answer = connection.recv(keeper.HEAD.size + keeper.FAILURE_BYTES)
+            out.drain()
+            err.drain()
+        if len(answer) < keeper.HEAD.size:
+            raise ConnectionResetError("the keeper is gone")
+        kind, exit_code, timed_out, _ = keeper.HEAD.unpack_from(answer)
+        if kind != keeper.DONE:
+            text = answer[keeper.HEAD.size :].decode(errors="replace")
+            raise Exhausted(errno.EAGAIN, text) if kind == keeper.EXHAUSTED else OSError(text)
+        return Result(out.text(), err.text(), exit_code, timed_out)
+
+    # Which zygote.
+
+    def _current(self):
+        """The zygote for one more run."""
+        with self._lock:
+            self._runs_left -= 1
+            if self._runs_left <= 0 and not self._renewing:
+                self._renewing = True
+                threading.Thread(target=self._renew, daemon=True).start()
+            return self._zygote
+
+    def _renew(self):
+        """Lets a fresh zygote take over; the old one ends with its last run."""
         try:
-            in_time = _collect(process, streams, time.monotonic() + self._limits.wall_seconds)
-        finally:
-            self._end(process)
-            for stream in streams:
-                stream.drain()
-        stdout, stderr = (stream.text() for stream in streams)
-        return Result(
-            stdout,
-            # The reader wrote "main.py"; where it lay for the time of the run is of no interest.
-            stderr.replace(f'File "{work}/main.py"', 'File "main.py"'),
-            process.returncode,
-            not in_time or process.returncode == -signal.SIGXCPU,
-        )
-
-    def _start(self, work):
-        environment = {"PATH": "/usr/bin:/bin", "HOME": work, "TMPDIR": work, "LANG": "C.UTF-8"}
-        command = self._command()
-        with self._lock:
-            process = subprocess.Popen(
-                command,
-                cwd=work,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                close_fds=True,
-                start_new_session=True,
-            )
-            self._running.add(process.pid)
-        return process
-
-    def _command(self):
-        limits = self._limits
-        user = os.geteuid() if self._user is None else self._user
-        # No new privileges: otherwise a set-user-ID program would run as root, where we can't kill it.
-        # The death signal: a run doesn't outlive a service that was killed.
-        setpriv = ["/usr/bin/setpriv", "--no-new-privs", "--pdeathsig", "KILL"]
-        if self._user is not None:
-            setpriv += [f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        prlimit = [
-            "/usr/bin/prlimit",
-            # One more second until the hard limit, so that the soft one's signal tells why the run ended.
-            f"--cpu={_allowed('CPU', limits.cpu_seconds)}:{_allowed('CPU', limits.cpu_seconds + 1)}",
-            f"--as={_allowed('AS', limits.memory_bytes)}",
-            # The kernel counts a user's processes and threads, the service's own too if it has the same user.
-            f"--nproc={_allowed('NPROC', _tasks_of(user) + limits.processes)}",
-            f"--fsize={_allowed('FSIZE', limits.file_bytes)}",
-            f"--nofile={_allowed('NOFILE', limits.open_files)}",
-            "--core=0",
-        ]
-        # -I -S: no environment, no user's or site's packages. -u: output before a kill is not lost.
-        return [*setpriv, "--", *prlimit, PYTHON, "-I", "-S", "-B", "-u", "main.py"]
-
-    def _end(self, process):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        with self._lock:
-            self._running.discard(process.pid)
-        self._kill_orphans()
-
-    def _kill_orphans(self):
-        # Killing an orphan turns its children into orphans, hence the loop.
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while time.monotonic() < deadline:
+            fresh = self._new_zygote()
             with self._lock:
-                orphans = [pid for pid in _children() if pid not in self._running and self._is_of_a_run(pid)]
-                for pid in orphans:
-                    with contextlib.suppress(ProcessLookupError, PermissionError, ChildProcessError):
-                        os.kill(pid, signal.SIGKILL)
-                        os.waitpid(pid, os.WNOHANG)
-            if not orphans:
-                return
-            time.sleep(0.001)
-        log.warning("A run left processes that could not be ended within %s s", ORPHAN_SECONDS)
+                self._install(fresh)
+        except OSError as problem:
+            log.warning("No fresh zygote: %s", problem)
+        finally:
+            with self._lock:
+                self._renewing = False
 
-    def _is_of_a_run(self, pid):
+    def _replace_dead(self):
+        with self._lock:
+            if not self._zygote.alive():
+                self._install(self._new_zygote())
+
+    def _new_zygote(self):
+        return _Zygote(self._limits, self._runs, self._without)
+
+    def _install(self, zygote):
+        old, self._zygote = self._zygote, zygote
+        self._runs_left = self._zygote_runs
+        self.zygotes_started += 1
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, zygote.close)
+        if old is not None:
+            old.retire()
+
+
+class _Zygote:
+    """A zygote process and the folder in which its runs have theirs."""
+
+    def __init__(self, limits, runs, without):
+        # Root would be above most limits, so a service started as root runs strangers' code as nobody.
+        user = NOBODY if os.geteuid() == 0 else None
+        self._folder = tempfile.mkdtemp(prefix="playground-")
+        self._retired = threading.Lock()
         try:
-            with open(f"/proc/{pid}/limits", encoding="ascii") as file:
-                found = re.search(r"^Max file size +\S+ +(\d+)", file.read(), re.MULTILINE)
-        except OSError:
-            return False  # It is gone.
-        return found is not None and int(found[1]) <= self._limits.file_bytes
+            self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                self._process = _start(theirs)
+            self._control.settimeout(START_SECONDS)
+            self._control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+            offers = self._hear_offers()
+            offers["seccomp"] = [kind for kind in offers["seccomp"] if kind not in without]
+            if "landlock" in without:
+                offers["landlock"] = 0
+            if "filter" not in offers["seccomp"]:
+                offers["seccomp"] = []
+            self.layers = _layers(offers)
+            if user is not None:
+                os.chown(self._folder, user, user)
+            self._control.send(json.dumps({**self._settings(limits, offers), "runs": runs, "user": user}).encode())
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    def _hear_offers(self):
+        try:
+            message = self._control.recv(4096)
+        except TimeoutError:
+            message = b""
+        if not message:
+            raise OSError(f"the zygote, {PYTHON} {ZYGOTE}, did not start")
+        return json.loads(message)
+
+    def _settings(self, limits, offers):
+        made = policy.filters("notify" in offers["seccomp"])
+        for name in ("allowed", "counted"):
+            made[name] = base64.b64encode(made[name]).decode()
+        return {**dataclasses.asdict(limits), **made, "layers": offers, "folder": self._folder}
+
+    def connect(self, out, err):
+        """A socket to a keeper, which gets the outputs. Raises ConnectionError if the zygote has died."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                socket.send_fds(self._control, [b"r"], [theirs.fileno(), out.writer, err.writer])
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                out.close_writer()
+                err.close_writer()
+        return ours
+
+    def alive(self):
+        return self._process.poll() is None
+
+    def retire(self):
+        """Tells it to end when its last run has ended, and cleans up then."""
+        threading.Thread(target=self.close, args=(None,), daemon=True).start()
+
+    def close(self, seconds=SLACK_SECONDS):
+        """Ends it, waits at most so long (None: until its last run has ended), and removes its folder."""
+        with self._retired:
+            self._control.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class _Stream:
-    """One output pipe of a run: keeps the first max_bytes, swallows the rest lest the run be held up."""
+def _start(control):
+    """Starts the program with `control` as its only descriptor beside the standard ones."""
+    # No environment: nothing in it concerns a run. A session of its own: a signal for the service's group is
+    # not for the zygote, which must outlive a killed service long enough to end its runs.
+    return subprocess.Popen(
+        [PYTHON, "-I", "-S", "-B", "-u", ZYGOTE, str(control.fileno())],
+        env={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=(control.fileno(),),
+        start_new_session=True,
+    )
 
-    def __init__(self, pipe, max_bytes):
-        self._pipe = pipe
+
+def _layers(offers):
+    layers = {"zygote": 1, "rlimits": 1, "no_new_privs": 1}
+    if offers["landlock"]:
+        layers["landlock"] = offers["landlock"]
+    for kind, name in (("filter", "seccomp"), ("notify", "counting")):
+        if kind in offers["seccomp"]:
+            layers[name] = 1
+    return layers
+
+
+class _Output:
+    """One output pipe of a run: keeps the first bytes, swallows the rest lest the run be held up."""
+
+    def __init__(self, max_bytes):
         self._max_bytes = max_bytes
         self._kept = bytearray()
         self._cut = False
-        os.set_blocking(pipe.fileno(), False)
+        self._reader, self.writer = os.pipe()
+        os.set_blocking(self._reader, False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close_writer()
+        os.close(self._reader)
 
     def fileno(self):
-        return self._pipe.fileno()
+        return self._reader
+
+    def close_writer(self):
+        if self.writer is not None:
+            os.close(self.writer)
+            self.writer = None
 
     def read(self):
-        """Reads once. Returns the number of bytes read, 0 at the end, None if there is nothing now."""
-        data = self._pipe.read(READ_BYTES)
-        if data is None:
-            return None
+        """Reads once. Returns the number of bytes read, 0 at the end or if there is nothing now."""
+        try:
+            data = os.read(self._reader, READ_BYTES)
+        except BlockingIOError:
+            return 0
         room = self._max_bytes - len(self._kept)
         self._kept += data[:room]
         self._cut = self._cut or len(data) > room
         return len(data)
 
     def drain(self):
-        """Reads what is still in the pipe and closes it. Bounded, should a writer have survived."""
+        """Reads what is still in the pipe. Bounded, should a writer have survived."""
         total = 0
-        while total < MAX_PIPE_BYTES:
-            size = self.read()
-            if not size:
-                break
+        while total < MAX_PIPE_BYTES and (size := self.read()):
             total += size
-        self._pipe.close()
 
     def text(self):
         # Not final if cut: a character whose end was cut off is dropped, not shown as broken.
@@ -225,61 +346,19 @@ class _Stream:
         return text
 
 
-def _collect(process, streams, deadline):
-    """Reads the streams until the process has ended (True) or the deadline has passed (False)."""
-    ended = os.pidfd_open(process.pid)
-    try:
-        poller = select.poll()
-        poller.register(ended, select.POLLIN)
-        by_descriptor = {stream.fileno(): stream for stream in streams}
-        for descriptor in by_descriptor:
-            poller.register(descriptor, select.POLLIN)
-        while (left := deadline - time.monotonic()) > 0:
-            ready = [descriptor for descriptor, _ in poller.poll(left * 1000)]
-            for descriptor in ready:
-                if descriptor != ended and by_descriptor[descriptor].read() == 0:
-                    poller.unregister(descriptor)
-            if ended in ready:
-                return True
-        return False
-    finally:
-        os.close(ended)
-
-
-def _allowed(kind, value):
-    """The value, or this process's own hard limit if that is lower: a higher one could not be set."""
-    hard = resource.getrlimit(getattr(resource, f"RLIMIT_{kind}"))[1]
-    return value if hard == resource.RLIM_INFINITY else min(value, hard)
-
-
-def _tasks_of(user):
-    """How many processes and threads the user has now."""
-    total = 0
-    for name in os.listdir("/proc"):
-        if name.isdecimal():
-            with contextlib.suppress(OSError):  # It is gone.
-                status = os.stat(f"/proc/{name}/task")
-                if status.st_uid == user:
-                    total += status.st_nlink - 2  # One link for each thread, beside "." and "..".
-    return total
-
-
-def _children():
-    """The children of this process, whichever of its threads they belong to."""
-    pids = []
-    for thread in os.listdir("/proc/self/task"):
-        with contextlib.suppress(OSError):  # The thread is gone.
-            with open(f"/proc/self/task/{thread}/children", encoding="ascii") as file:
-                pids += map(int, file.read().split())
-    return pids
-
-
-def _remove(work):
-    try:
-        shutil.rmtree(work)
-    except (OSError, RecursionError):
-        # Folders without permissions or nested very deep. Neither program follows links or minds the depth.
-        subprocess.run(["/bin/chmod", "-R", "u+rwX", work], stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["/bin/rm", "-rf", work], stderr=subprocess.DEVNULL, check=False)
-    if os.path.lexists(work):
-        log.warning("Could not remove a run's work folder %s", work)
+def _wait(connection, outputs, deadline):
+    """Reads the outputs until the connection has an answer, or is closed. Raises OSError after the deadline."""
+    poller = select.poll()
+    poller.register(connection, select.POLLIN)
+    by_descriptor = {output.fileno(): output for output in outputs}
+    for descriptor in by_descriptor:
+        poller.register(descriptor, select.POLLIN)
+    while True:
+        ready = [descriptor for descriptor, _ in poller.poll(max(0, deadline - time.monotonic()) * 1000)]
+        if not ready:
+            raise OSError("a run did not end in time")
+        for descriptor in ready:
+            if descriptor in by_descriptor and by_descriptor[descriptor].read() == 0:
+                poller.unregister(descriptor)
+        if connection.fileno() in ready:
+            return

@@ -64,6 +64,12 @@ class Backend:
             response = connection.getresponse()
             return response.status, response.headers, response.read()
 
+    def metric(self, name):
+        """The value of one sample of GET /metrics."""
+        _, _, body = self.request("GET", "/metrics")
+        (value,) = re.findall(rf"^{re.escape(name)} (\S+)$", body.decode(), re.MULTILINE)
+        return float(value)
+
     def eval(self, code):
         status, _, body = self.request("POST", "/py/eval", json.dumps({"code": code}))
         return status, json.loads(body)
