@@ -72,6 +72,7 @@
     X(client_has_many, 429, "this client has all connections that limits.connections_per_client allows")     \
     X(no_backend_answered, 502, "no backend gave a usable response")                                         \
     X(no_backend_in_time, 504, "no backend gave a usable response in time")                                  \
+    X(workers_busy, 503, "no worker was free for the request within timeouts.queue_ms")                      \
     X(backends_full, 503, "all backends have as many requests as max_in_flight allows")                      \
     X(stopping, 503, "the front end is stopping")                                                            \
     X(starved, 503, "the front end has no descriptor or memory left for a connection to a backend")          \

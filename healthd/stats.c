@@ -155,9 +155,10 @@ static json_t *requests_object(const struct traffic_totals *totals)
 /* What overload did to requests; WAITING are in line now. */
 static json_t *overload_object(const struct traffic_totals *totals, uint32_t waiting)
 {
-    return json_pack("{s:I, s:I, s:I, s:I}", "waiting", integer(waiting), "waited",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "waiting", integer(waiting), "waited",
                      integer(totals->notes[TRAFFIC_WAITED]), "backends_full",
-                     integer(totals->notes[TRAFFIC_BACKENDS_FULL]), "retries_denied",
+                     integer(totals->notes[TRAFFIC_BACKENDS_FULL]), "workers_busy",
+                     integer(totals->notes[TRAFFIC_WORKERS_BUSY]), "retries_denied",
                      integer(totals->notes[TRAFFIC_RETRIES_DENIED]));
 }
 

@@ -15,6 +15,7 @@ struct traffic; /* opaque; lives from start to exit */
 enum traffic_note {
     TRAFFIC_WAITED,         /* it waited for a place on a backend */
     TRAFFIC_BACKENDS_FULL,  /* and none became free in time */
+    TRAFFIC_WORKERS_BUSY,   /* no worker was free for it in time */
     TRAFFIC_RETRIES_DENIED, /* it failed, and the budget allowed no retry */
     TRAFFIC_NOTES
 };

@@ -375,6 +375,18 @@ static struct course course_of(struct exchange *x, struct client *client, struct
     return c;
 }
 
+enum exchange_end exchange_refuse(const struct exchange *x, struct client *client,
+                                  const struct request *request, const struct http_offence *offence)
+{
+    const struct http_head *head = &request->head;
+    struct outbox *rest = NULL;
+    bool keep_alive = head->keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
+    traffic_count(x->proxy->traffic, x->shard, (unsigned)offence->status, false, false);
+    bool sent = deliver_reply(client->fd, offence, keep_alive, head->version_minor,
+                              slice_equal(head->method, SLICE("HEAD")), &rest);
+    return after_reply(client, sent, keep_alive, rest);
+}
+
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
     if (forward_hops_left(&request->head) == 0) {

@@ -46,6 +46,12 @@ enum exchange_end {
  * traffic. */
 must_check enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request);
 
+/* Answers REQUEST, which is WHOLE, with OFFENCE, and asks no backend. Of X only proxy and shard are used.
+ * Never blocks. */
+must_check enum exchange_end exchange_refuse(const struct exchange *x, struct client *client,
+                                             const struct request *request,
+                                             const struct http_offence *offence);
+
 /* After EXCHANGE_TUNNEL: gives CLIENT_FD, with what came from the client behind its request, and the
  * backend's connection to the tunnels. */
 void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend);

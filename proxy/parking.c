@@ -282,10 +282,10 @@ bool parking_client_is_gone(const struct parking *p, uint32_t slot)
     return state_of(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
 }
 
-struct client *parking_take(struct parking *p)
+static struct client *take_within(struct parking *p, int timeout_ms)
 {
     struct epoll_event event;
-    int count = epoll_wait(p->epoll_fd, &event, 1, -1);
+    int count = epoll_wait(p->epoll_fd, &event, 1, timeout_ms);
     if (count != 1) {
         MUST(count == 0 || errno == EINTR);
         return NULL;
@@ -294,6 +294,16 @@ struct client *parking_take(struct parking *p)
         return NULL; /* whatever the event was: workers must end, not serve a backlog */
     }
     return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, event.events);
+}
+
+struct client *parking_take(struct parking *p)
+{
+    return take_within(p, -1);
+}
+
+struct client *parking_take_now(struct parking *p)
+{
+    return take_within(p, 0);
 }
 
 bool parking_is_ready(const struct parking *p)

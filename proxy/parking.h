@@ -39,7 +39,7 @@ struct client {
     bool drained;         /* the last read emptied the socket: more bytes will make an event */
     bool ended;           /* the event said that the peer has ended its side: read until that is seen */
     mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
-    bool yielded;         /* let others go first, with requests of its own still in REQUEST */
+    mono_ns yielded_at;   /* not 0: it lets others go first since then, its own requests still in REQUEST */
     bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
     bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
     union net_address peer;   /* where the connection comes from, or what the PROXY protocol says */
@@ -85,6 +85,9 @@ must_check bool parking_count_client(struct parking *p, struct client *c);
 /* Waits for a connection that has something to read, and takes it (BUSY). NULL when parking_stop() was
  * called, or when the event was not for the caller after all: call again. */
 struct client *parking_take(struct parking *p);
+
+/* The same, but does not wait: NULL when there is none. */
+struct client *parking_take_now(struct parking *p);
 
 /* Whether a connection has something to read and no thread has taken it yet. Any thread; one system call. */
 bool parking_is_ready(const struct parking *p);

@@ -11,7 +11,7 @@
 #include "common/lock.h"
 #include "common/panic.h"
 #include "proxy/gate.h"
-#include "proxy/session.h"
+#include "proxy/usher.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -45,7 +45,8 @@ struct pool {
     pthread_cond_t gate_open; /* with GATE_LOCK: there is room inside */
     sem_t keeper_wake;
     struct proxy *proxy;
-    struct gate gate; /* the keeper's own */
+    struct usher usher; /* looked at by the keeper */
+    struct gate gate;   /* the keeper's own */
     pthread_t keeper;
     bool keeper_runs;
     uint32_t count; /* running threads */
@@ -76,7 +77,8 @@ static void wake_keeper(struct pool *p)
 static struct client *take(struct pool *p)
 {
     atomic_fetch_add_explicit(&p->flow, FLOW_WAITING, memory_order_relaxed);
-    struct client *client = parking_take(p->proxy->parking);
+    struct client *client = usher_take(&p->usher);
+    client = client != NULL ? client : parking_take(p->proxy->parking);
     /* Ordered before the look at keeper_sleeps, as the keeper orders its note that it sleeps before its look
      * at FLOW. */
     uint64_t flow = atomic_fetch_add(&p->flow, FLOW_TAKEN - FLOW_WAITING);
@@ -102,7 +104,7 @@ static void *worker_main(void *argument)
         struct client *client = take(p);
         if (client != NULL) {
             atomic_store_explicit(&w->busy, true, memory_order_relaxed);
-            session_serve(&w->session, client);
+            session_serve(&w->session, client, usher_is_alert(&p->usher));
             atomic_store_explicit(&w->busy, false, memory_order_relaxed);
         }
         if (atomic_load_explicit(&p->inside, memory_order_relaxed) >
@@ -124,13 +126,14 @@ static void set_limit(struct pool *p, uint32_t limit)
     MUST_0(pthread_mutex_unlock(&p->gate_lock));
 }
 
-/* Sleeps until a worker finds that nobody waits any more. */
+/* Sleeps until a worker finds that nobody waits any more. Until then no connection waits for a worker. */
 static void keeper_rest(struct pool *p)
 {
     atomic_store(&p->keeper_sleeps, true);
     if (!parking_stopped(p->proxy->parking) && FLOW_WAITERS(atomic_load(&p->flow)) > 0) {
         while (sem_wait(&p->keeper_wake) == -1 && errno == EINTR) {
         }
+        usher_calm(&p->usher, clock_mono());
     }
     atomic_store(&p->keeper_sleeps, false);
 }
@@ -142,7 +145,7 @@ static void *keeper_main(void *argument)
     mono_ns looked = clock_mono();
     uint64_t flow = atomic_load_explicit(&p->flow, memory_order_relaxed);
     while (!parking_stopped(p->proxy->parking)) {
-        if (gate_is_at_rest(&p->gate)) {
+        if (gate_is_at_rest(&p->gate) && !usher_is_alert(&p->usher)) {
             keeper_rest(p);
             looked = clock_mono();
             flow = atomic_load_explicit(&p->flow, memory_order_relaxed);
@@ -151,12 +154,14 @@ static void *keeper_main(void *argument)
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         uint64_t flow_now = atomic_load_explicit(&p->flow, memory_order_relaxed);
         mono_ns now = clock_mono();
+        bool ready = parking_is_ready(p->proxy->parking), idle = FLOW_WAITERS(flow_now) > 0;
+        usher_look(&p->usher, now, ready, idle);
         struct gate_look look = {
             .elapsed_ns = now - looked,
             .takes = FLOW_TAKES(flow_now) - FLOW_TAKES(flow),
             .inside = atomic_load_explicit(&p->inside, memory_order_relaxed),
             .waiting = FLOW_WAITERS(flow_now),
-            .ready = FLOW_WAITERS(flow_now) == 0 && parking_is_ready(p->proxy->parking),
+            .ready = !idle && (ready || usher_holds(&p->usher)),
         };
         uint32_t limit = gate_step(&p->gate, &look);
         if (limit != atomic_load_explicit(&p->limit, memory_order_relaxed)) {
@@ -194,6 +199,7 @@ static struct pool *pool_new(struct proxy *proxy)
         return NULL;
     }
     *p = (struct pool){.proxy = proxy, .workers = workers};
+    usher_init(&p->usher, proxy, wanted + READER_KEEPER, clock_mono());
     gate_init(&p->gate, gate_min(wanted), wanted);
     p->limit = p->gate.limit;
     MUST_0(pthread_mutex_init(&p->gate_lock, NULL));
@@ -270,6 +276,7 @@ void pool_join(struct pool *p)
         exchange_release(&p->workers[i].session.exchange);
         request_delete(p->workers[i].session.spare);
     }
+    usher_release(&p->usher);
     MUST_0(pthread_cond_destroy(&p->gate_open));
     MUST_0(pthread_mutex_destroy(&p->gate_lock));
     sem_destroy(&p->keeper_wake);

@@ -206,7 +206,7 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
                                .interval_ms = config->health.probe.interval_ms,
                            });
     p->evidence = evidence_new(CONFIG_BACKENDS_MAX);
-    p->traffic = traffic_new(config->workers + 1);
+    p->traffic = traffic_new(config->workers + 2);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
     if (p->ledger == NULL || p->evidence == NULL || p->traffic == NULL || p->parking == NULL) {
         fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));

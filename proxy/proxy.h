@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 
 /* The readers of the plan behind the workers, whose numbers are 0 to WORKERS - 1: add WORKERS to these. */
-enum proxy_reader { READER_LISTENER, READER_ADMIN, READER_WATCHDOG, PROXY_READERS };
+enum proxy_reader { READER_LISTENER, READER_KEEPER, READER_ADMIN, READER_WATCHDOG, PROXY_READERS };
 
 /* Read-only after start, but for what says otherwise. Every part does its own locking. What is kept of a
  * backend stands at its slot: see common/plan.h. */
@@ -28,7 +28,7 @@ struct proxy {
     uint32_t workers;
     struct ledger *ledger;
     struct evidence *evidence;
-    struct traffic *traffic; /* one shard for each worker, one more for the listener thread */
+    struct traffic *traffic; /* one shard for each worker, then the listener's and the gate keeper's */
     struct parking *parking;
     struct watchdog *watchdog;
     struct tunnels *tunnels;

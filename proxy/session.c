@@ -5,18 +5,19 @@
 #include "proxy/session.h"
 
 #include "common/http_offence.h"
-#include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
 #include "common/proxy_protocol.h"
 #include "proxy/deliver.h"
 #include "proxy/outbox.h"
+#include "proxy/refusal.h"
+#include "proxy/waited.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
-enum { LINGER_MS = 2000, LINGER_READS = 1024, TURN_REQUESTS = 16, REFUSALS_LOGGED = 1000, SHOWN_BYTES = 200 };
+enum { LINGER_MS = 2000, LINGER_READS = 1024, TURN_REQUESTS = 16 };
 
 static void drop_request(struct client *client)
 {
@@ -63,43 +64,11 @@ static void part(struct parking *parking, struct client *client)
     linger(parking, client, client->linger_until);
 }
 
-/* A flood of bad requests must not become a flood of lines: REFUSALS_LOGGED in a second, of all threads
- * together. */
-static bool may_log_refusal(mono_ns now)
-{
-    static _Atomic int64_t second;
-    static _Atomic uint32_t logged;
-    int64_t this_second = now / NS_PER_S;
-    if (atomic_exchange_explicit(&second, this_second, memory_order_relaxed) != this_second) {
-        atomic_store_explicit(&logged, 0, memory_order_relaxed);
-    }
-    return atomic_fetch_add_explicit(&logged, 1, memory_order_relaxed) < REFUSALS_LOGGED;
-}
-
-static void log_refusal(const struct client *client, const struct http_offence *offence, struct slice bytes)
-{
-    if (!may_log_refusal(clock_mono())) {
-        return;
-    }
-    char ip[NET_TEXT_BYTES];
-    net_format(&client->peer, ip);
-    if (bytes.length > SHOWN_BYTES) {
-        bytes.length = SHOWN_BYTES;
-    }
-    const struct plog_pair pairs[] = {
-        {"client", slice_of(ip)},
-        {"offence", slice_of(offence->name)},
-        {"bytes", bytes},
-        {NULL, {NULL, 0}},
-    };
-    plog_pairs(CONFIG_LOG_INFO, "request refused", pairs);
-}
-
 /* Answers an offence and parts with the client. */
 static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, const struct request *request,
                    const struct http_offence *offence)
 {
-    log_refusal(client, offence, (struct slice){request->in, request->in_bytes});
+    refusal_log(client, offence, (struct slice){request->in, request->in_bytes});
     traffic_count(proxy->traffic, shard, (unsigned)offence->status, false, false);
     bool to_head = request->in_bytes >= 5 && memcmp(request->in, "HEAD ", 5) == 0;
     deliver_last_reply(client->fd, offence, to_head);
@@ -252,8 +221,11 @@ static bool send_continue(struct client *client)
 static bool read_more(struct session_worker *w, struct client *client, size_t *count_)
 {
     for (;;) {
-        if (client->drained && park(w, client)) {
-            return false;
+        if (client->drained) {
+            if (park(w, client)) {
+                return false;
+            }
+            w->late = false; /* what comes now has come just now */
         }
         size_t room = 0;
         struct request_limits limits = limits_of(w);
@@ -297,7 +269,7 @@ static bool read_proxy_header(struct session_worker *w, struct client *client)
             }
             return true;
         case PROXY_PROTOCOL_BAD:
-            log_refusal(client, &http_offence_bad_proxy_header,
+            refusal_log(client, &http_offence_bad_proxy_header,
                         (struct slice){request->in, request->in_bytes});
             hang_up(parking, client);
             return false;
@@ -322,6 +294,9 @@ static bool read_request(struct session_worker *w, struct client *client)
     size_t count = 0;
     if (client->awaits_proxy_header && !read_proxy_header(w, client)) {
         return false;
+    }
+    if (client->request->stage == REQUEST_WHOLE) {
+        return true; /* it was put back into the line */
     }
     for (;;) {
         const struct http_offence *offence = NULL;
@@ -416,10 +391,20 @@ static void hand_to_tunnel(struct session_worker *w, struct client *client)
     request_delete(request);
 }
 
+/* Answers the request that CLIENT has whole, or says that it waited too long. */
+static enum exchange_end run_exchange(struct session_worker *w, struct client *client)
+{
+    if (w->late) {
+        traffic_note(w->exchange.proxy->traffic, w->exchange.shard, TRAFFIC_WORKERS_BUSY);
+        return exchange_refuse(&w->exchange, client, client->request, &http_offence_workers_busy);
+    }
+    return exchange_run(&w->exchange, client, client->request);
+}
+
 /* Answers the request that CLIENT has whole. True when the connection is still ours and may have another. */
 static bool answer_request(struct session_worker *w, struct client *client)
 {
-    switch (exchange_run(&w->exchange, client, client->request)) {
+    switch (run_exchange(w, client)) {
     case EXCHANGE_KEEP:
         request_next(client->request);
         return true;
@@ -458,12 +443,12 @@ static bool yield(struct session_worker *w, struct client *client)
     if (client->request->in_bytes == 0 || !parking_want_writable(parking, client, true)) {
         return false;
     }
-    client->yielded = true;
-    mono_ns deadline = deadline_after_ms(clock_mono(), config_of(w)->timeouts.client_write_ms);
+    client->yielded_at = clock_mono();
+    mono_ns deadline = deadline_after_ms(client->yielded_at, config_of(w)->timeouts.client_write_ms);
     if (parking_park(parking, client, PARKING_WRITING, deadline)) {
         return true;
     }
-    client->yielded = false; /* a worker was free to look: nobody waits */
+    client->yielded_at = 0; /* a worker was free to look: nobody waits */
     if (!parking_want_writable(parking, client, false)) {
         hang_up(parking, client);
         return true;
@@ -480,6 +465,17 @@ static void give_up(struct parking *parking, struct client *client)
     hang_up(parking, client);
 }
 
+/* From now on W goes by the plan in force. False without memory for it: then nothing may be exchanged. */
+static bool hold_plan(struct session_worker *w)
+{
+    struct exchange *x = &w->exchange;
+    if (w->turns_away) {
+        x->plan = plans_hold(x->proxy->plans, x->shard);
+        return true;
+    }
+    return exchange_hold_plan(x);
+}
+
 /* Serves CLIENT by the plan that W holds; a request that begins later goes by the plan of its time. */
 static void serve(struct session_worker *w, struct client *client)
 {
@@ -488,8 +484,8 @@ static void serve(struct session_worker *w, struct client *client)
         linger(parking, client, client->linger_until);
         return;
     }
-    if (client->yielded) {
-        client->yielded = false;
+    if (client->yielded_at != 0) {
+        client->yielded_at = 0;
         if (!parking_want_writable(parking, client, false)) {
             hang_up(parking, client);
             return;
@@ -503,8 +499,17 @@ static void serve(struct session_worker *w, struct client *client)
         return;
     }
     int answered = 0;
-    while (read_request(w, client) && answer_request(w, client)) {
-        if (!exchange_hold_plan(&w->exchange)) {
+    while (read_request(w, client)) {
+        if (w->turns_away && !w->late) {
+            client->yielded_at = clock_mono();
+            session_put_back(w->exchange.proxy, client,
+                             deadline_after_ms(client->yielded_at, config_of(w)->timeouts.client_write_ms));
+            return;
+        }
+        if (!answer_request(w, client)) {
+            return;
+        }
+        if (!hold_plan(w)) {
             give_up(parking, client);
             return;
         }
@@ -517,12 +522,38 @@ static void serve(struct session_worker *w, struct client *client)
     }
 }
 
-void session_serve(struct session_worker *w, struct client *client)
+void session_serve(struct session_worker *w, struct client *client, bool maybe_late)
 {
-    if (exchange_hold_plan(&w->exchange)) {
+    if (hold_plan(w)) {
+        w->late = maybe_late && waited_for_worker_ms(client, clock_mono()) > config_of(w)->timeouts.queue_ms;
         serve(w, client);
     } else {
         give_up(w->exchange.proxy->parking, client);
     }
     exchange_let_plan_go(&w->exchange);
+}
+
+void session_turn_away(struct session_worker *w, struct client *client, bool late)
+{
+    w->turns_away = true;
+    w->late = late;
+    serve(w, client);
+}
+
+void session_put_back(struct proxy *proxy, struct client *client, mono_ns deadline)
+{
+    enum parking_phase phase = PARKING_IDLE;
+    if (client->outbox != NULL || client->yielded_at != 0) {
+        phase = PARKING_WRITING;
+    } else if (client->linger_until != 0) {
+        phase = PARKING_LINGERING;
+    } else if (client->request != NULL) {
+        phase = PARKING_READING;
+    }
+    /* Its event is spent: the change of its registration makes a new one. */
+    if (!parking_want_writable(proxy->parking, client, phase == PARKING_WRITING)) {
+        hang_up(proxy->parking, client);
+        return;
+    }
+    parking_requeue(proxy->parking, client, phase, deadline);
 }

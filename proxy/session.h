@@ -10,11 +10,22 @@
 struct session_worker {
     struct exchange exchange;
     struct request *spare; /* for the next request of any connection; NULL when a parked one took it along */
+    bool turns_away;       /* no request is served */
+    bool late;             /* what is being read has waited for longer than queue_ms */
 };
 
 /* Serves CLIENT, which the caller owns, until it has nothing more to read; then it is parked or closed, and
- * no longer the caller's. Blocks for as long as backends do. */
-void session_serve(struct session_worker *w, struct client *client);
+ * no longer the caller's. With MAYBE_LATE it looks how long CLIENT has waited for a worker: longer than
+ * queue_ms, and what it has sent is answered with 503. Blocks for as long as backends do. */
+void session_serve(struct session_worker *w, struct client *client, bool maybe_late);
+
+/* The same, but serves no request: what CLIENT has sent is answered with 503 when it is LATE, and goes to the
+ * end of the line when it is not. Of W's exchange only proxy, plan, which is held before and after, and shard
+ * are used. Never blocks. */
+void session_turn_away(struct session_worker *w, struct client *client, bool late);
+
+/* Parks CLIENT, which was just taken, as it was, until DEADLINE; an event makes a worker take it again. */
+void session_put_back(struct proxy *proxy, struct client *client, mono_ns deadline);
 
 /* For parking_sweep(): who sweeps, and by which plan. */
 struct session_sweep {
