@@ -32,6 +32,7 @@ struct config_address {
 };
 
 enum config_failure { CONFIG_FAILURE_NON_200, CONFIG_FAILURE_NON_2XX, CONFIG_FAILURE_5XX };
+enum config_blame { CONFIG_BLAME_EVERY, CONFIG_BLAME_SECOND_OPINION };
 enum config_readmit { CONFIG_READMIT_MANUAL, CONFIG_READMIT_PROBE };
 enum config_methods { CONFIG_METHODS_ALL, CONFIG_METHODS_IDEMPOTENT };
 enum config_balance {
@@ -69,6 +70,7 @@ struct config {
     uint32_t resolve_ms;              /* host names of backends are looked up again so often */
     struct {
         enum config_failure failure;
+        enum config_blame blame;
         uint32_t eject_after;
         uint32_t window_ms; /* 0: failures count until a reset */
         enum config_readmit readmit;

@@ -14,6 +14,7 @@ enum { DAY_MS = 86400000 };
 
 static const char *const balance_words[] = {"round-robin", "least-in-flight", "two-choices", "hash", NULL};
 static const char *const failure_words[] = {"non-200", "non-2xx", "5xx", NULL};
+static const char *const blame_words[] = {"every", "second-opinion", NULL};
 static const char *const readmit_words[] = {"manual", "probe", NULL};
 static const char *const methods_words[] = {"all", "idempotent", NULL};
 static const char *const level_words[] = {"error", "warn", "info", "debug", NULL};
@@ -62,6 +63,7 @@ static const struct config_key keys[] = {
     {.path = "hash_on", .kind = CONFIG_KIND_HASH_ON, .fallback = "client", .offset = offsetof(struct config, hash_on)},
     {NUMBER(resolve_ms, "30000", 100, DAY_MS)},
     {WORD(health.failure, "non-200", failure_words)},
+    {WORD(health.blame, "every", blame_words)},
     {NUMBER(health.eject_after, "10", 0, 1000000)},
     {NUMBER(health.window_ms, "0", 0, DAY_MS)},
     {WORD(health.readmit, "manual", readmit_words)},

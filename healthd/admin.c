@@ -201,8 +201,7 @@ static void answer_reset(const struct admin_context *context, const struct call 
     uint64_t slots = one ? UINT64_C(1) << backend : context->plan->members;
     for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(rest);
-        ledger_reset(context->ledger, slot);
-        evidence_reset(context->evidence, slot);
+        evidence_reset(context->evidence, slot, ledger_reset(context->ledger, slot));
     }
     if (!one) {
         traffic_reset(context->traffic);

@@ -11,6 +11,7 @@
 
 struct shelf {
     cache_aligned struct lock lock;
+    uint64_t epoch; /* of all that is on the page */
     struct evidence_page page;
 };
 
@@ -61,6 +62,17 @@ static uint8_t copy(char *to, size_t room, struct slice from)
     return (uint8_t)length;
 }
 
+/* Begins EPOCH on SHELF, unless that or a later one has begun. The ledger's reset and ours are two steps: the
+ * first failure of the new epoch may come between them. False when EPOCH is over. */
+static bool enter_epoch(struct shelf *shelf, uint64_t epoch) requires_lock(&shelf->lock)
+{
+    if (epoch > shelf->epoch) {
+        memset(&shelf->page, 0, sizeof shelf->page);
+        shelf->epoch = epoch;
+    }
+    return epoch == shelf->epoch;
+}
+
 void evidence_keep(struct evidence *e, uint32_t backend, const struct evidence_note *note)
 {
     struct shelf *shelf = shelf_of(e, backend);
@@ -76,22 +88,24 @@ void evidence_keep(struct evidence *e, uint32_t backend, const struct evidence_n
     clock_gettime(CLOCK_REALTIME, &f.when);
     MUST(note->cause < EVIDENCE_CAUSES);
     lock_take(&shelf->lock);
-    struct evidence_page *page = &shelf->page;
-    page->counts[f.cause]++;
-    page->last[f.cause] = f.when;
-    page->failures[page->total++ % EVIDENCE_FAILURES] = f;
-    if (note->ejected) {
-        page->has_ejected = true;
-        page->ejected = f;
+    if (enter_epoch(shelf, note->epoch)) {
+        struct evidence_page *page = &shelf->page;
+        page->counts[f.cause]++;
+        page->last[f.cause] = f.when;
+        page->failures[page->total++ % EVIDENCE_FAILURES] = f;
+        if (note->ejected) {
+            page->has_ejected = true;
+            page->ejected = f;
+        }
     }
     lock_free(&shelf->lock);
 }
 
-void evidence_reset(struct evidence *e, uint32_t backend)
+void evidence_reset(struct evidence *e, uint32_t backend, uint64_t epoch)
 {
     struct shelf *shelf = shelf_of(e, backend);
     lock_take(&shelf->lock);
-    memset(&shelf->page, 0, sizeof shelf->page);
+    (void)enter_epoch(shelf, epoch);
     lock_free(&shelf->lock);
 }
 

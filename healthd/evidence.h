@@ -44,6 +44,8 @@ struct evidence_note {
     uint32_t attempt;                      /* 1 for the first backend that the request was sent to */
     int64_t duration_ns;
     bool ejected; /* this one ejected the backend */
+    uint64_t
+        epoch; /* of the ledger, when the attempt began: what began before a reset is not kept after it */
 };
 
 /* A failure as it is kept. */
@@ -81,8 +83,9 @@ void evidence_delete(struct evidence *e);
 /* Keeps NOTE of BACKEND, with the time. Any thread, no lock held. */
 void evidence_keep(struct evidence *e, uint32_t backend, const struct evidence_note *note);
 
-/* Forgets all of BACKEND. Any thread, no lock held. */
-void evidence_reset(struct evidence *e, uint32_t backend);
+/* Forgets all of BACKEND from before EPOCH, which ledger_reset() gave; what has come of it or of a later one
+ * already stays. Any thread, no lock held. */
+void evidence_reset(struct evidence *e, uint32_t backend, uint64_t epoch);
 
 /* Copies what is kept of BACKEND. Any thread, no lock held. */
 void evidence_read(struct evidence *e, uint32_t backend, struct evidence_page *page_);

@@ -32,7 +32,7 @@ struct page_shared {
     uint64_t changes;  /* of `ejected` and `down`, so far */
     _Atomic uint64_t in_flight;
     _Atomic mono_ns up_since; /* 0: from the start */
-    _Atomic uint64_t attempts, status_200, non_200, failures;
+    _Atomic uint64_t attempts, status_200, non_200, failures, request_faults;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
     struct timespec ejected_at;
@@ -284,7 +284,7 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
     counter_down(&page->shared.in_flight);
     if (ticket->epoch == page->shared.epoch) {
         count_outcome(page, outcome);
-        if (outcome->failure && outcome->end != ATTEMPT_CANCELLED) {
+        if (outcome->failure && !outcome->undecided && outcome->end != ATTEMPT_CANCELLED) {
             ejected = count_failure(l, page, ticket);
         }
     }
@@ -293,6 +293,28 @@ bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const str
         tell_change(l);
     }
     return ejected;
+}
+
+bool ledger_charge(struct ledger *l, const struct attempt_ticket *ticket)
+{
+    struct page *page = page_of(l, ticket->backend);
+    lock_take(&page->lock);
+    bool ejected = ticket->epoch == page->shared.epoch && count_failure(l, page, ticket);
+    lock_free(&page->lock);
+    if (ejected) {
+        tell_change(l);
+    }
+    return ejected;
+}
+
+void ledger_excuse(struct ledger *l, const struct attempt_ticket *ticket)
+{
+    struct page *page = page_of(l, ticket->backend);
+    lock_take(&page->lock);
+    if (ticket->epoch == page->shared.epoch) {
+        counter_up(&page->shared.request_faults);
+    }
+    lock_free(&page->lock);
 }
 
 uint64_t ledger_rotation(const struct ledger *l)
@@ -394,6 +416,7 @@ static void wipe(struct ledger *l, struct page *page) requires_lock(&page->lock)
     counter_set(&s->attempts, 0);
     counter_set(&s->status_200, 0);
     counter_set(&s->non_200, 0);
+    counter_set(&s->request_faults, 0);
     clear_failures(page);
     counter_set(&s->error_connect, 0);
     counter_set(&s->error_timeout, 0);
@@ -408,24 +431,28 @@ static void wipe(struct ledger *l, struct page *page) requires_lock(&page->lock)
         (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
 }
 
-void ledger_reset(struct ledger *l, uint32_t backend)
+uint64_t ledger_reset(struct ledger *l, uint32_t backend)
 {
     struct page *page = page_of(l, backend);
     lock_take(&page->lock);
     wipe(l, page);
+    uint64_t epoch = page->shared.epoch;
     lock_free(&page->lock);
     tell_change(l);
+    return epoch;
 }
 
-void ledger_admit(struct ledger *l, uint32_t slot)
+uint64_t ledger_admit(struct ledger *l, uint32_t slot)
 {
     struct page *page = page_of(l, slot);
     lock_take(&page->lock);
     MUST(counter_get(&page->shared.in_flight) == 0);
     page->shared.dismissed = false;
     wipe(l, page);
+    uint64_t epoch = page->shared.epoch;
     lock_free(&page->lock);
     tell_change(l);
+    return epoch;
 }
 
 void ledger_dismiss(struct ledger *l, uint32_t slot)
@@ -450,6 +477,7 @@ void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
         .status_200 = counter_get(&s->status_200),
         .non_200 = counter_get(&s->non_200),
         .failures = failures_now(l, page),
+        .request_faults = counter_get(&s->request_faults),
         .error_connect = counter_get(&s->error_connect),
         .error_timeout = counter_get(&s->error_timeout),
         .error_reset = counter_get(&s->error_reset),

@@ -44,6 +44,8 @@ struct attempt_outcome {
     enum attempt_end end;
     unsigned status; /* with ATTEMPT_ANSWERED: 200 to 599 */
     bool failure;    /* the policy's verdict; true for every end but ANSWERED and CANCELLED */
+    bool undecided;  /* a failure of which it is not known yet whose fault it is: ledger_charge() or
+                        ledger_excuse() must follow */
     int64_t
         latency_ns; /* with ATTEMPT_ANSWERED: from begin to the whole response (or its head, when streamed) */
 };
@@ -78,6 +80,7 @@ enum probe_effect { PROBE_NO_EFFECT, PROBE_TOOK_DOWN, PROBE_BROUGHT_BACK };
 struct ledger_page {
     enum backend_state state;
     uint64_t attempts, status_200, non_200, failures;
+    uint64_t request_faults; /* of NON_200: charged to the request, ledger_excuse() */
     uint64_t error_connect, error_timeout, error_reset, error_protocol;
     uint64_t in_flight;                    /* all of them, those begun before the last reset too */
     uint64_t ejections;                    /* since start or reset */
@@ -93,9 +96,9 @@ struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy);
 /* Frees L, which nobody may use any more; NULL is fine. */
 void ledger_delete(struct ledger *l);
 
-/* A new backend in SLOT, whose last one nobody works with any more: an empty page, up. Any thread, no lock
- * held. */
-void ledger_admit(struct ledger *l, uint32_t slot);
+/* A new backend in SLOT, whose last one nobody works with any more: an empty page, up. Returns its epoch, as
+ * ledger_reset() does. Any thread, no lock held. */
+uint64_t ledger_admit(struct ledger *l, uint32_t slot);
 
 /* The backend in SLOT leaves: from now on no ledger_begin() succeeds, and it counts among those that drain,
  * whatever becomes of it. What is in flight ends as usual. Any thread, no lock held. */
@@ -130,6 +133,13 @@ must_check enum ledger_answer ledger_begin_within(struct ledger *l, uint32_t bac
  * as outcomes but not as `failures`. Any thread, no lock held. */
 bool ledger_end(struct ledger *l, const struct attempt_ticket *ticket, const struct attempt_outcome *outcome);
 
+/* The failure of TICKET's attempt, which ended as undecided, is the backend's: counts it as ledger_end()
+ * would have, and returns the same. Any thread, no lock held. */
+bool ledger_charge(struct ledger *l, const struct attempt_ticket *ticket);
+
+/* It is the request's fault: notes that, and counts no failure. Any thread, no lock held. */
+void ledger_excuse(struct ledger *l, const struct attempt_ticket *ticket);
+
 /* The backends that are up, as a set: bit I for backend I. Lock-free: may be stale by the time it is read,
  * which is why ledger_begin() decides. */
 uint64_t ledger_rotation(const struct ledger *l);
@@ -160,8 +170,9 @@ must_check enum probe_effect ledger_probe_end(struct ledger *l, const struct pro
  */
 void ledger_drain(struct ledger *l, uint32_t backend, bool drain);
 
-/* Zeroes all counts of BACKEND, at once, and makes it up. Any thread, no lock held. */
-void ledger_reset(struct ledger *l, uint32_t backend);
+/* Zeroes all counts of BACKEND, at once, and makes it up. Returns the epoch that begins with it, as in the
+ * tickets of attempts from now on. Any thread, no lock held. */
+uint64_t ledger_reset(struct ledger *l, uint32_t backend);
 
 /* Copies BACKEND's page; the copy is consistent. Any thread, no lock held. */
 void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_);

@@ -58,14 +58,14 @@ static json_t *ejected_at(const struct ledger_page *page)
 static json_t *backend_object(const struct config_backend *backend, const struct ledger_page *page)
 {
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:o, s:{s:o, s:o}}", "name",
-        backend->name, "url", backend->url, "state", backend_state_name(page->state), "attempts",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:o, s:{s:o, s:o}}",
+        "name", backend->name, "url", backend->url, "state", backend_state_name(page->state), "attempts",
         integer(page->attempts), "status_200", integer(page->status_200), "non_200", integer(page->non_200),
-        "failures", integer(page->failures), "errors", "connect", integer(page->error_connect), "timeout",
-        integer(page->error_timeout), "reset", integer(page->error_reset), "protocol",
-        integer(page->error_protocol), "in_flight", integer(page->in_flight), "ejections",
-        integer(page->ejections), "ejected_at", ejected_at(page), "latency_ms", "p50",
-        milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
+        "failures", integer(page->failures), "errors",
+        "connect", integer(page->error_connect), "timeout", integer(page->error_timeout), "reset",
+        integer(page->error_reset), "protocol", integer(page->error_protocol), "in_flight",
+        integer(page->in_flight), "ejections", integer(page->ejections), "ejected_at", ejected_at(page),
+        "latency_ms", "p50", milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
 /* Adds where the backend in SLOT is to its OBJECT (or to none: NULL), which is freed without memory. */
@@ -91,14 +91,18 @@ static json_t *add_places(const struct admin_context *context, uint32_t slot, js
     return object;
 }
 
-/* Adds the evidence of the backend in SLOT, and its limit, to its OBJECT, which is freed without memory. */
-static json_t *add_evidence(const struct admin_context *context, uint32_t slot, json_t *object)
+/* Adds the evidence of the backend in SLOT, whose page is PAGE, and its limit, to its OBJECT, which is freed
+ * without memory. */
+static json_t *add_evidence(const struct admin_context *context, uint32_t slot,
+                            const struct ledger_page *ledger_page, json_t *object)
 {
     struct evidence_page page;
     evidence_read(context->evidence, slot, &page);
-    json_int_t limit = integer(plan_backend(context->plan, slot)->max_in_flight);
-    if (json_object_set_new(object, "max_in_flight", json_integer(limit)) != 0 ||
-        json_object_set_new(object, "evidence", evidence_object(&page)) != 0) {
+    json_t *faults = json_integer(integer(ledger_page->request_faults));
+    json_t *limit = json_integer(integer(plan_backend(context->plan, slot)->max_in_flight));
+    bool added = json_object_set_new(object, "request_faults", faults) == 0;
+    added = json_object_set_new(object, "max_in_flight", limit) == 0 && added;
+    if (json_object_set_new(object, "evidence", evidence_object(&page)) != 0 || !added) {
         json_decref(object);
         return NULL;
     }
@@ -119,7 +123,7 @@ static json_t *backends_array(const struct admin_context *context, bool with_evi
         }
         json_t *object = backend_object(&context->plan->config.backends[i], &page);
         if (with_evidence) {
-            object = add_evidence(context, slot, add_places(context, slot, object));
+            object = add_evidence(context, slot, &page, add_places(context, slot, object));
         }
         if (json_array_append_new(array, object) != 0) {
             json_decref(array);
@@ -144,12 +148,21 @@ static json_t *policy_object(const struct config *config)
                      "readmit", probes ? "probe" : "manual");
 }
 
-static json_t *requests_object(const struct traffic_totals *totals)
+static json_t *requests_object(const struct traffic_totals *totals, bool with_evidence)
 {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", integer(totals->total), "status_2xx",
-                     integer(totals->status_2xx), "status_3xx", integer(totals->status_3xx), "status_4xx",
-                     integer(totals->status_4xx), "status_5xx", integer(totals->status_5xx), "retried",
-                     integer(totals->retried), "rescued", integer(totals->rescued));
+    json_t *object =
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total", integer(totals->total), "status_2xx",
+                  integer(totals->status_2xx), "status_3xx", integer(totals->status_3xx), "status_4xx",
+                  integer(totals->status_4xx), "status_5xx", integer(totals->status_5xx), "retried",
+                  integer(totals->retried), "rescued", integer(totals->rescued));
+    json_t *faults = with_evidence ? json_integer(integer(totals->notes[TRAFFIC_REQUEST_FAULTS])) : NULL;
+    json_t *unmasked = with_evidence ? json_integer(integer(totals->notes[TRAFFIC_UNMASKED])) : NULL;
+    if (with_evidence && (json_object_set_new(object, "request_faults", faults) != 0 ||
+                          json_object_set_new(object, "unmasked", unmasked) != 0)) {
+        json_decref(object);
+        return NULL;
+    }
+    return object;
 }
 
 /* What overload did to requests; WAITING are in line now. */
@@ -175,7 +188,7 @@ char *stats_json(const struct admin_context *context, bool with_evidence)
         json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
                   HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",
                   gauges.ready ? 1 : 0, "all_ejected", all_ejected ? 1 : 0, "policy",
-                  policy_object(&context->plan->config), "requests", requests_object(&totals), "connections",
+                  policy_object(&context->plan->config), "requests", requests_object(&totals, with_evidence), "connections",
                   "active", integer(gauges.connections_active), "idle", integer(gauges.connections_idle),
                   "accepted", integer(gauges.connections_accepted), "workers", "total",
                   integer(gauges.workers_total), "busy", integer(gauges.workers_busy), "backends", backends);

@@ -17,6 +17,8 @@ enum traffic_note {
     TRAFFIC_BACKENDS_FULL,  /* and none became free in time */
     TRAFFIC_WORKERS_BUSY,   /* no worker was free for it in time */
     TRAFFIC_RETRIES_DENIED, /* it failed, and the budget allowed no retry */
+    TRAFFIC_REQUEST_FAULTS, /* its failing status was charged to itself, to no backend */
+    TRAFFIC_UNMASKED,       /* its response broke when a part of it had gone to the client */
     TRAFFIC_NOTES
 };
 

@@ -326,6 +326,9 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
     if (c->trial.open) {
         trial_end_stream(&c->trial, &c->attempt, delivery.broke);
     }
+    if (delivery.broke != ATTEMPT_ANSWERED && delivery.broke != ATTEMPT_CANCELLED) {
+        traffic_note(x->proxy->traffic, x->shard, TRAFFIC_UNMASKED);
+    }
     settle_connection(c, chosen, backend);
     if (delivered == DELIVERED_LATER) {
         c->client->outbox = delivery.outbox;
@@ -345,7 +348,7 @@ static struct course course_of(struct exchange *x, struct client *client, struct
         .x = x,
         .client = client,
         .request = request,
-        .trial = {.proxy = x->proxy, .plan = x->plan},
+        .trial = {.proxy = x->proxy, .plan = x->plan, .undecided = x->charges},
         .attempt =
             {
                 .proxy = x->proxy,
@@ -398,6 +401,9 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
     }
     bool good = try_backends(&c);
     note_queue(&c);
+    if (trial_decide(&c.trial, &c.attempt, good, !chooser_has_more(&c.chooser)) && !c.attempt.client_gone) {
+        traffic_note(x->proxy->traffic, x->shard, TRAFFIC_REQUEST_FAULTS);
+    }
     bool keep_alive =
         request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
     if (good && c.attempt.response->head.status == 101) {

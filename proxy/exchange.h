@@ -6,6 +6,7 @@
 
 #include "proxy/proxy.h"
 #include "proxy/response.h"
+#include "proxy/trial.h"
 
 /* What a worker needs for an exchange, made once and used for all of its requests. */
 struct exchange {
@@ -17,7 +18,8 @@ struct exchange {
     size_t out_bytes;
     size_t header_bytes, hold_bytes; /* what the responses were made for */
     struct response responses[2];    /* the one being received, and the best one so far */
-    struct response *switched;       /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
+    struct trial_charge charges[CONFIG_BACKENDS_MAX];
+    struct response *switched; /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
 };
 
 /* Makes X ready for a worker. False without memory. */

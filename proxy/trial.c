@@ -58,27 +58,46 @@ static void log_failure(const struct trial *t, const struct attempt *a, const st
     plog_pairs(CONFIG_LOG_DEBUG, "attempt failed", pairs);
 }
 
+/* What evidence is kept of an attempt of the request in A, but for what the attempt alone tells. */
+static struct evidence_note note_of(const struct attempt *a, const struct attempt_ticket *ticket)
+{
+    return (struct evidence_note){
+        .method = a->request->head.method,
+        .path = cause_path(a->request->head.target),
+        .request_id = {a->identity.request_id, a->identity.request_id_length},
+        .epoch = ticket->epoch,
+    };
+}
+
 /* Keeps the failure OUTCOME, which EJECTED the backend or not, as evidence. */
 static void keep_evidence(const struct trial *t, const struct attempt *a,
                           const struct attempt_outcome *outcome, bool ejected)
 {
-    const struct http_head *head = &a->request->head;
     struct cause_detail detail = {
         .connect_error = a->connect_error,
         .empty = a->empty,
         .reset = a->response->reset,
     };
-    struct evidence_note note = {
-        .cause = cause_of(outcome, &detail),
-        .status = outcome->end == ATTEMPT_ANSWERED ? outcome->status : 0,
-        .method = head->method,
-        .path = cause_path(head->target),
-        .request_id = {a->identity.request_id, a->identity.request_id_length},
+    struct evidence_note note = note_of(a, &t->ticket);
+    note.cause = cause_of(outcome, &detail);
+    note.status = outcome->end == ATTEMPT_ANSWERED ? outcome->status : 0;
+    note.attempt = t->attempts;
+    note.duration_ns = clock_mono() - t->begun;
+    note.ejected = ejected;
+    evidence_keep(t->proxy->evidence, t->ticket.backend, &note);
+}
+
+/* Remembers the failing status OUTCOME, which the last attempt ended with, until the request is decided. */
+static void put_off(struct trial *t, const struct attempt_outcome *outcome)
+{
+    MUST(t->undecided_count < CONFIG_BACKENDS_MAX);
+    t->undecided[t->undecided_count++] = (struct trial_charge){
+        .ticket = t->ticket,
+        .plan = t->plan,
+        .status = outcome->status,
         .attempt = t->attempts,
         .duration_ns = clock_mono() - t->begun,
-        .ejected = ejected,
     };
-    evidence_keep(t->proxy->evidence, t->ticket.backend, &note);
 }
 
 /* Writes the end of the last attempt into the ledger, the evidence and the log. */
@@ -90,12 +109,54 @@ static void record(struct trial *t, const struct attempt *a, const struct attemp
     }
     bool ejected = ledger_end(t->proxy->ledger, &t->ticket, outcome);
     queue_freed(&t->proxy->queue, t->ticket.backend);
-    if (outcome->failure) {
+    if (outcome->undecided) {
+        put_off(t, outcome);
+    } else if (outcome->failure) {
         keep_evidence(t, a, outcome, ejected);
     }
     if (ejected) {
         log_ejection(plan_backend(t->plan, t->ticket.backend), outcome);
     }
+}
+
+/* The failing status C is its backend's fault. */
+static void charge(const struct trial *t, const struct attempt *a, const struct trial_charge *c)
+{
+    struct attempt_outcome outcome = {.end = ATTEMPT_ANSWERED, .status = c->status, .failure = true};
+    struct cause_detail none = {.connect_error = 0};
+    struct evidence_note note = note_of(a, &c->ticket);
+    note.cause = cause_of(&outcome, &none);
+    note.status = c->status;
+    note.attempt = c->attempt;
+    note.duration_ns = c->duration_ns;
+    note.ejected = ledger_charge(t->proxy->ledger, &c->ticket);
+    evidence_keep(t->proxy->evidence, c->ticket.backend, &note);
+    if (note.ejected) {
+        log_ejection(plan_backend(c->plan, c->ticket.backend), &outcome);
+    }
+}
+
+bool trial_decide(struct trial *t, const struct attempt *a, bool good, bool all_asked)
+{
+    struct verdict_opinions opinions = {
+        .answers = t->undecided_count,
+        .good = good,
+        .all_asked = all_asked,
+        .given_up = a->client_gone,
+    };
+    for (uint32_t i = 1; i < t->undecided_count; i++) {
+        opinions.disagree = opinions.disagree || t->undecided[i].status != t->undecided[0].status;
+    }
+    bool requests_fault = t->undecided_count > 0 && verdict_is_requests_fault(&opinions);
+    for (uint32_t i = 0; i < t->undecided_count; i++) {
+        if (requests_fault) {
+            ledger_excuse(t->proxy->ledger, &t->undecided[i].ticket);
+        } else {
+            charge(t, a, &t->undecided[i]);
+        }
+    }
+    t->undecided_count = 0;
+    return requests_fault;
 }
 
 void trial_begin(struct trial *t, const struct attempt_ticket *ticket)
@@ -113,6 +174,7 @@ bool trial_judge(struct trial *t, const struct attempt *a, enum attempt_end end)
         outcome.status = r->head.status;
         outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
                           verdict_is_failure(t->plan->config.health.failure, outcome.status);
+        outcome.undecided = outcome.failure && t->plan->config.health.blame == CONFIG_BLAME_SECOND_OPINION;
         outcome.latency_ns = clock_mono() - t->begun;
         t->open = !outcome.failure && !r->whole && outcome.status != 101;
         t->latency_ns = outcome.latency_ns;

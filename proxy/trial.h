@@ -7,7 +7,16 @@
 #include "proxy/attempt.h"
 #include "proxy/proxy.h"
 
-/* One request's; all zeros but the first two to begin. */
+/* An attempt that ended with a failing status, while it is not known whose fault that is. */
+struct trial_charge {
+    struct attempt_ticket ticket;
+    const struct plan *plan;
+    unsigned status;
+    uint32_t attempt;
+    int64_t duration_ns;
+};
+
+/* One request's; all zeros but the first two and UNDECIDED to begin. */
 struct trial {
     struct proxy *proxy;
     const struct plan *plan;      /* names the backends that are asked from now on */
@@ -18,6 +27,8 @@ struct trial {
     mono_ns begun;
     int64_t latency_ns;
     bool open; /* its response is good so far and still streams: it ends with the delivery */
+    uint32_t undecided_count;
+    struct trial_charge *undecided; /* room for CONFIG_BACKENDS_MAX; with blame "every" none is used */
 };
 
 /* An attempt begins, which ledger_begin() gave TICKET. */
@@ -27,6 +38,12 @@ void trial_begin(struct trial *t, const struct attempt_ticket *ticket);
  * that is good but streams stays open in the ledger until trial_end_stream(): it may still break. Any thread,
  * no lock held. */
 must_check bool trial_judge(struct trial *t, const struct attempt *a, enum attempt_end end);
+
+/* The request has been decided, GOOD or not: charges the failing statuses that are undecided to their
+ * backends or to the request, whose head and id stand in A. ALL_ASKED: no backend is left that could have
+ * been asked. Before the delivery, which may take long. True when they were charged to the request. Any
+ * thread, no lock held. */
+bool trial_decide(struct trial *t, const struct attempt *a, bool good, bool all_asked);
 
 /* Ends the attempt A, which is open, when its response was delivered as it came. BROKE says how the backend
  * broke it; ATTEMPT_ANSWERED that it did not, ATTEMPT_CANCELLED that the client went away meanwhile, which is

@@ -16,6 +16,14 @@ bool verdict_is_failure(enum config_failure policy, unsigned status)
     UNREACHABLE();
 }
 
+bool verdict_is_requests_fault(const struct verdict_opinions *o)
+{
+    if (o->good) {
+        return false;
+    }
+    return o->given_up || (o->answers >= 2 ? !o->disagree : o->all_asked);
+}
+
 int verdict_rank(unsigned status)
 {
     if (status < 400) {

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """A response that breaks when its beginning has already gone to the client can't be repaired, but never looks whole (RFC 9112,
 8): a length falls short, the last chunk is missing, and what only the end of the connection would end, ends in a reset."""
+import json
 import threading
 
 from harness import Holdfast, equal, head
@@ -98,3 +99,5 @@ with Holdfast({"gcp": origin}, "--eject-after", "1000", config=config) as holdfa
             broken += 1
     backend = holdfast.backend("gcp")
     equal("failures", backend["failures"], broken)
+    requests = json.loads(holdfast.admin("GET", "/admin/stats?evidence=1").body)["requests"]
+    equal("broken before their clients' eyes", (requests["unmasked"], requests["total"]), (broken, broken))

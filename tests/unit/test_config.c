@@ -60,7 +60,7 @@ static const struct wrong wrongs[] = {
      "1:12: unknown key \"peers\" in \"admin\", expected \"listen\" or \"token_file\""},
     {"{\"health\": {\"colour\": 0}}",
      "1:13: unknown key \"colour\" in \"health\", expected "
-     "\"failure\", \"eject_after\", \"window_ms\", \"readmit\", \"slow_start_ms\" or \"probe\""},
+     "\"failure\", \"blame\", \"eject_after\", \"window_ms\", \"readmit\", \"slow_start_ms\" or \"probe\""},
     {"{\"health\": {\"probe\": {\"pth\": null}}}",
      "1:23: unknown key \"pth\" in \"health.probe\", did you mean \"path\"?"},
     {"{\"backends\": [{\"url\": \"h:1\"}, {\"ulr\": \"h:2\"}]}",

@@ -32,13 +32,34 @@ START_TEST(the_last_twenty_are_kept_and_all_are_counted)
                      page.failures[(page.total - 1) % EVIDENCE_FAILURES].when.tv_sec);
     evidence_read(e, 0, &page);
     ck_assert_uint_eq(page.total, 0);
-    evidence_reset(e, 1);
+    evidence_reset(e, 1, 1);
     evidence_read(e, 1, &page);
     ck_assert_uint_eq(page.total, 0);
     ck_assert_uint_eq(page.counts[CAUSE_5XX], 0);
     ck_assert(!page.has_ejected);
     evidence_delete(e);
     evidence_delete(NULL);
+}
+END_TEST
+
+START_TEST(an_attempt_from_before_a_reset_leaves_nothing)
+{
+    static struct evidence_page page;
+    struct evidence *e = evidence_new(1);
+    evidence_keep(e, 0, &(struct evidence_note){.cause = CAUSE_5XX, .epoch = 0});
+    evidence_reset(e, 0, 1);
+    evidence_keep(e, 0, &(struct evidence_note){.cause = CAUSE_5XX, .epoch = 0});
+    evidence_read(e, 0, &page);
+    ck_assert_uint_eq(page.total, 0);
+    /* the ledger is at 2 already, evidence_reset() has not come yet */
+    evidence_keep(e, 0, &(struct evidence_note){.cause = CAUSE_4XX, .epoch = 1});
+    evidence_keep(e, 0, &(struct evidence_note){.cause = CAUSE_REFUSED, .epoch = 2});
+    evidence_keep(e, 0, &(struct evidence_note){.cause = CAUSE_4XX, .epoch = 1});
+    evidence_reset(e, 0, 2);
+    evidence_read(e, 0, &page);
+    ck_assert_uint_eq(page.total, 1);
+    ck_assert_uint_eq(page.counts[CAUSE_REFUSED], 1);
+    evidence_delete(e);
 }
 END_TEST
 
@@ -111,6 +132,7 @@ int main(void)
 {
     TCase *tests = tcase_create("evidence");
     tcase_add_test(tests, the_last_twenty_are_kept_and_all_are_counted);
+    tcase_add_test(tests, an_attempt_from_before_a_reset_leaves_nothing);
     tcase_add_test(tests, long_texts_are_cut);
     tcase_add_test(tests, every_cause_has_a_name_of_its_own);
     tcase_add_test(tests, under_a_crowd_nothing_is_lost);

@@ -194,6 +194,38 @@ START_TEST(all_out_are_tried_and_failures_no_longer_count)
 }
 END_TEST
 
+START_TEST(an_undecided_failure_counts_when_it_is_charged)
+{
+    struct attempt_outcome undecided = status_500;
+    undecided.undecided = true;
+    struct ledger *l = ledger_new(1, &(struct ledger_policy){.eject_after = 1});
+    struct attempt_ticket a = begin(l, 0, true), b = begin(l, 0, true), c = begin(l, 0, true);
+    ck_assert(!ledger_end(l, &a, &undecided));
+    ck_assert(!ledger_end(l, &b, &undecided));
+    ck_assert(!ledger_end(l, &c, &undecided));
+    ck_assert_uint_eq(page_of(l, 0).failures, 0);
+    ck_assert_uint_eq(page_of(l, 0).non_200, 3);
+    ck_assert_uint_eq(page_of(l, 0).in_flight, 0);
+    ledger_excuse(l, &a);
+    ck_assert_uint_eq(page_of(l, 0).request_faults, 1);
+    ck_assert(!ledger_charge(l, &b));
+    ck_assert_int_eq(page_of(l, 0).state, BACKEND_UP);
+    ck_assert(ledger_charge(l, &c)); /* the one over eject_after */
+    ck_assert_int_eq(page_of(l, 0).state, BACKEND_EJECTED);
+    ck_assert_uint_eq(page_of(l, 0).failures, 2);
+    a = begin(l, 0, false);
+    b = begin(l, 0, false);
+    ledger_end(l, &a, &undecided);
+    ledger_end(l, &b, &undecided);
+    ck_assert_uint_eq(ledger_reset(l, 0), a.epoch + 1);
+    ledger_excuse(l, &a); /* of an epoch that is over */
+    ck_assert(!ledger_charge(l, &b));
+    struct ledger_page page = page_of(l, 0);
+    ck_assert_uint_eq(page.failures + page.request_faults + page.attempts + page.non_200, 0);
+    ledger_delete(l);
+}
+END_TEST
+
 START_TEST(reset_zeroes_one_page)
 {
     struct ledger *l = ledger_new(2, &(struct ledger_policy){.eject_after = 0});
@@ -509,6 +541,7 @@ int main(void)
     tcase_add_test(alone, every_end_has_its_counter);
     tcase_add_test(alone, in_flight_is_counted);
     tcase_add_test(alone, all_out_are_tried_and_failures_no_longer_count);
+    tcase_add_test(alone, an_undecided_failure_counts_when_it_is_charged);
     tcase_add_test(alone, reset_zeroes_one_page);
     tcase_add_test(alone, reset_in_mid_flight);
     tcase_add_test(alone, latency_of_answers);

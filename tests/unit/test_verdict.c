@@ -48,12 +48,36 @@ START_TEST(replays_methods)
 }
 END_TEST
 
+static const struct {
+    struct verdict_opinions said;
+    bool requests_fault;
+} opinions[] = {
+    {{.answers = 1, .good = true}, false},
+    {{.answers = 2, .good = true, .all_asked = true}, false},
+    {{.answers = 2}, true},
+    {{.answers = 3, .all_asked = true}, true},
+    {{.answers = 2, .disagree = true}, false},
+    {{.answers = 3, .disagree = true, .all_asked = true}, false},
+    {{.answers = 1, .all_asked = true}, true}, /* the last one that answers */
+    {{.answers = 1}, false},                   /* others were there to be asked */
+    {{.answers = 1, .given_up = true}, true},
+    {{.answers = 2, .disagree = true, .given_up = true}, true},
+};
+
+START_TEST(blames_the_request_by_second_opinion)
+{
+    ck_assert(verdict_is_requests_fault(&opinions[_i].said) == opinions[_i].requests_fault);
+}
+END_TEST
+
 int main(void)
 {
     TCase *verdict = tcase_create("verdict");
     tcase_add_test(verdict, judges_every_status);
     tcase_add_test(verdict, ranks_every_status);
     tcase_add_loop_test(verdict, replays_methods, 0, (int)(sizeof methods / sizeof methods[0]));
+    tcase_add_loop_test(verdict, blames_the_request_by_second_opinion, 0,
+                        (int)(sizeof opinions / sizeof opinions[0]));
     Suite *suite = suite_create("verdict");
     suite_add_tcase(suite, verdict);
     SRunner *runner = srunner_create(suite);
