@@ -6,6 +6,8 @@
  * that (open(2)). */
 #include "common/spool.h"
 
+#include "common/descriptors.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -105,6 +107,8 @@ static bool write_all(int file, const char *bytes, size_t count)
     return true;
 }
 
+/* A file for a body, or -1 with errno set. The descriptors that are kept for other things are not for bodies.
+ */
 static int open_unlinked(void)
 {
     const char *folder = getenv("TMPDIR");
@@ -119,6 +123,11 @@ static int open_unlinked(void)
         if (file != -1) {
             unlink(name);
         }
+    }
+    if (file != -1 && descriptor_is_reserved(file)) {
+        close(file);
+        errno = EMFILE;
+        return -1;
     }
     return file;
 }

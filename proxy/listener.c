@@ -3,6 +3,7 @@
  * once would spin. The thread pauses for one tick instead, or until a connection closes by itself. */
 #include "proxy/listener.h"
 
+#include "common/descriptors.h"
 #include "common/http_offence.h"
 #include "common/log.h"
 #include "common/net.h"
@@ -46,6 +47,7 @@ struct listener {
     uint32_t leaving_first, leaving_count;
     struct leaving leaving[LEAVING_MAX]; /* a ring, the oldest first */
     uint32_t open_max;                   /* connections that the descriptors allow; beyond it, accept waits */
+    bool starved;                        /* of descriptors or memory: accept waits too */
     mono_ns complain_from;               /* about a failing accept: not before */
 };
 
@@ -82,8 +84,19 @@ static void turn_away(struct listener *l, int fd, const struct http_offence *off
     l->leaving[last] = (struct leaving){.fd = fd, .until = deadline_after_ms(clock_mono(), LEAVING_MS)};
 }
 
-/* Accepts one connection. False when there is none, or when accept must pause (*PAUSE_). */
-static bool accept_one(struct listener *l, bool *pause_)
+/* Accept must wait, for want of what FAILURE says. */
+static void starve(struct listener *l, int failure)
+{
+    mono_ns now = clock_mono();
+    l->starved = true;
+    if (now >= l->complain_from) {
+        l->complain_from = now + COMPLAINT_REST_S * NS_PER_S;
+        plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(failure));
+    }
+}
+
+/* Accepts one connection. False when there is none, or when accept must wait. */
+static bool accept_one(struct listener *l)
 {
     struct proxy *proxy = l->proxy;
     union net_address peer = {.base = {.sa_family = AF_UNSPEC}};
@@ -92,13 +105,13 @@ static bool accept_one(struct listener *l, bool *pause_)
     if (fd == -1) {
         /* ECONNABORTED and the network errors of accept(2) concern one connection, which is gone. */
         int failure = errno;
-        *pause_ = failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM;
-        mono_ns now = clock_mono();
-        if (*pause_ && now >= l->complain_from) {
-            l->complain_from = now + COMPLAINT_REST_S * NS_PER_S;
-            plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(failure));
+        if (failure == EMFILE || failure == ENFILE || failure == ENOBUFS || failure == ENOMEM) {
+            starve(l, failure);
         }
-        return failure != EAGAIN && failure != EWOULDBLOCK && !*pause_;
+        return failure != EAGAIN && failure != EWOULDBLOCK && !l->starved;
+    }
+    if (descriptor_is_reserved(fd)) {
+        starve(l, EMFILE); /* this one is let in, it has come so far */
     }
     const struct config *config = &l->plan->config;
     mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_idle_ms);
@@ -122,7 +135,7 @@ static void sweep(struct listener *l, mono_ns now)
     bool draining = atomic_load(&l->drain);
     struct session_sweep session_sweep = {.proxy = proxy, .plan = l->plan};
     parking_sweep(proxy->parking, now, draining, session_overdue, &session_sweep);
-    mono_ns since = now - UPSTREAM_REST_S * NS_PER_S;
+    mono_ns since = l->starved ? DEADLINE_NO : now - UPSTREAM_REST_S * NS_PER_S;
     for (size_t i = 0; i < l->plan->config.backend_count; i++) {
         upstream_trim(&proxy->upstreams[l->plan->slots[i]], since);
         upstream_trim_gone(&proxy->upstreams[l->plan->slots[i]]);
@@ -149,6 +162,13 @@ static uint32_t open_max_of(const struct config *config)
     return open_max;
 }
 
+/* Whether accept must wait: as many are open as may be, or there are too few descriptors. */
+static bool must_pause(struct listener *l)
+{
+    l->starved = l->starved && descriptors_are_short();
+    return l->starved || parking_open(l->proxy->parking) >= l->open_max;
+}
+
 static void *listener_main(void *argument)
 {
     struct listener *l = argument;
@@ -172,10 +192,9 @@ static void *listener_main(void *argument)
             close(l->fd);
             l->fd = -1;
         }
-        paused = parking_open(l->proxy->parking) >= l->open_max;
-        for (int i = 0; l->fd != -1 && !paused && ready > 0 && i < ACCEPT_BATCH && accept_one(l, &paused);
-             i++) {
-            paused = paused || parking_open(l->proxy->parking) >= l->open_max;
+        paused = must_pause(l);
+        for (int i = 0; l->fd != -1 && !paused && ready > 0 && i < ACCEPT_BATCH && accept_one(l); i++) {
+            paused = must_pause(l);
         }
         mono_ns now = clock_mono();
         if (now >= deadline_after_ms(swept, TICK_MS) || atomic_load(&l->drain)) {

@@ -241,6 +241,38 @@ static void limit(int resource, rlim_t value)
     ck_assert_int_eq(setrlimit((__rlimit_resource_t)resource, &limits), 0);
 }
 
+/* Bodies leave the last eighth of the descriptors to others. */
+START_TEST(some_descriptors_are_not_for_bodies)
+{
+    enum { LIMIT = 80, RESERVE = LIMIT / 8 };
+    struct spool spools[LIMIT];
+    int opened = 0, spare = 0;
+    limit(RLIMIT_NOFILE, LIMIT);
+    for (;; opened++) {
+        spool_init(&spools[opened]);
+        append_pattern(&spools[opened], SPOOL_MEMORY_BYTES);
+        if (failure_of_append(&spools[opened], 1) != 0) {
+            break;
+        }
+    }
+    ck_assert_int_eq(errno, EMFILE);
+    ck_assert_int_gt(opened, 0);
+    int others[LIMIT];
+    while ((others[spare] = dup(STDIN_FILENO)) != -1) {
+        spare++;
+    }
+    ck_assert_int_le(spare, RESERVE);
+    ck_assert_int_gt(spare, RESERVE / 2); /* some may be inherited */
+    limit(RLIMIT_NOFILE, 1024);
+    for (int i = 0; i < spare; i++) {
+        close(others[i]);
+    }
+    for (int i = 0; i <= opened; i++) {
+        spool_release(&spools[i]);
+    }
+}
+END_TEST
+
 START_TEST(no_descriptor_is_left)
 {
     struct spool s;
@@ -417,6 +449,7 @@ int main(void)
     tcase_add_test(spool, without_tmpfile_the_name_is_removed);
     tcase_add_test(spool, an_empty_tmpdir_means_tmp);
     tcase_add_test(spool, a_folder_that_is_not_there);
+    tcase_add_test(spool, some_descriptors_are_not_for_bodies);
     tcase_add_test(spool, no_descriptor_is_left);
     tcase_add_test(spool, no_disk_is_left);
     tcase_add_test(spool, the_budget_is_exact_and_comes_back);

@@ -1,0 +1,133 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""1000 clients before a holdfast that may open 256 files. It neither dies nor spins: who gets in is answered, with 503 where a file
+for its body can't be had, the others wait; no backend is blamed. When the load ends, a new client is served within a second."""
+import contextlib
+import os
+import socket
+import stat
+import threading
+import time
+
+from harness import LOAD_SECONDS, Client, Holdfast, Origin, equal, head, many_descriptors, until
+
+FILES = 256
+CLIENTS = 1000
+RECOVERY_SECONDS = 1.0
+CPU_AT_REST = 0.3  # of one CPU; a thread that spins takes all of it
+BODY = b"x" * (1200 << 10)  # over 1 MiB: it goes to a file
+
+
+def limit_files():
+    """Puts a wrapper in the place of holdfast."""
+    wrapper = os.path.join(os.environ["TMPDIR"], "few-files")
+    with open(wrapper, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nulimit -n {FILES} && exec "{os.environ["HOLDFAST"]}" "$@"\n')
+    os.chmod(wrapper, stat.S_IRWXU)
+    os.environ["HOLDFAST"] = wrapper
+
+
+def cpu_seconds():
+    """The CPU time that holdfast has taken."""
+    with open(f"/proc/{holdfast.process.pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def expect_rest():
+    """Nothing is asked of holdfast: after a moment it takes next to no CPU time."""
+
+    def rests():
+        before, begun = cpu_seconds(), time.monotonic()
+        time.sleep(0.5)  # the time is the subject
+        return (cpu_seconds() - before) / (time.monotonic() - begun) < CPU_AT_REST
+
+    until(rests, "holdfast rests")
+
+
+def expect_recovery(ended):
+    """Nobody is there any more since ENDED: a new client is served at once."""
+    with holdfast.client() as client:
+        equal("answer afterwards", client.get().status, 200)
+    took = time.monotonic() - ended
+    assert took < RECOVERY_SECONDS, f"recovery took {took:.2f} s"
+    until(lambda: holdfast.stats()["connections"]["active"] == 0, "all have left")
+    equal("well", [(b["state"], b["failures"]) for b in holdfast.stats()["backends"]], [("up", 0)] * len(origins))
+
+
+class Crowd:
+    """CLIENTS clients, each of which comes, asks once, and goes, again and again; one in ten has a long body. They all vanish
+    at the end, wherever they are."""
+
+    def __init__(self):
+        self.ending = False
+        self.sockets = [None] * CLIENTS
+        self.statuses, self.faults = [], []
+        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(CLIENTS)]
+        for thread in self.threads:
+            thread.start()
+
+    def _run(self, number):
+        try:
+            while not self.ending:
+                with Client(holdfast.address) as client:
+                    self.sockets[number] = client.sock
+                    if number % 10 == 0:
+                        client.post("/body", BODY)
+                    else:
+                        client.send(head("GET", "/"))
+                    self.statuses.append(client.response().status)
+        except Exception as error:  # whatever it is, the client saw it
+            if not self.ending:
+                self.faults.append(f"client {number}: {error!r}")
+
+    def vanish(self):
+        """Returns when they began to."""
+        self.ending = True
+        ended = time.monotonic()
+        for sock in self.sockets:
+            with contextlib.suppress(OSError, AttributeError):
+                sock.shutdown(socket.SHUT_RDWR)
+        return ended
+
+
+limit_files()
+many_descriptors()
+threading.stack_size(256 << 10)
+origins = {name: Origin() for name in ("gcp", "azure")}
+with Holdfast(origins, "--workers", "32", config={"log_level": "warn"}) as holdfast:
+    # Many come and ask nothing: some get in, the others wait at the door.
+    clients = [holdfast.client() for _ in range(CLIENTS)]
+    until(lambda: holdfast.stats()["connections"]["accepted"] >= FILES / 2, "as many got in as may")
+    expect_rest()
+    assert holdfast.stats()["connections"]["idle"] < FILES, "more got in than there are files"
+    ended = time.monotonic()
+    for client in clients:
+        client.sock.close()
+    expect_recovery(ended)
+
+    # Many come, ask, and go, for a while.
+    crowd = Crowd()
+    over = time.monotonic() + LOAD_SECONDS
+    until(lambda: crowd.faults or time.monotonic() > over, "the load is over")
+    ended = crowd.vanish()
+    equal("faults that clients saw", crowd.faults[:5], [])
+    kinds = {status: crowd.statuses.count(status) for status in set(crowd.statuses)}
+    assert set(kinds) <= {200, 503} and kinds[200] > CLIENTS / 2, kinds
+    print(f"answers: {kinds}")
+    expect_recovery(ended)
+
+    # The files are used up by bodies that never end: accept must wait, and others are told 503.
+    clients = []
+    refused_before = holdfast.stats()["requests"]["status_5xx"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(FILES // 2):
+            clients.append(stack.enter_context(holdfast.client()))
+            clients[-1].send(head("POST", "/", f"Content-Length: {len(BODY) + 1}"))
+            with contextlib.suppress(ConnectionError):  # it may have been refused by now
+                clients[-1].send(BODY)
+        until(lambda: holdfast.stats()["requests"]["status_5xx"] > refused_before, "some are refused for want of a file")
+        expect_rest()
+        ended = time.monotonic()
+    expect_recovery(ended)
+    expect_rest()
