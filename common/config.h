@@ -62,6 +62,7 @@ struct config {
         bool enabled; /* false: "off" */
         struct config_address listen;
         char token_file[CONFIG_PATH_BYTES]; /* "" for none */
+        bool drill;                         /* operators may let backends fail on purpose */
     } admin;
     size_t backend_count;
     struct config_backend backends[CONFIG_BACKENDS_MAX];

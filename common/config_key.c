@@ -54,6 +54,7 @@ static const struct config_key keys[] = {
     {.path = "admin.listen", .kind = CONFIG_KIND_ADDRESS_OR_OFF, .fallback = "127.0.0.1:8081",
      .offset = offsetof(struct config, admin.listen), .flag_offset = offsetof(struct config, admin.enabled)},
     {.path = "admin.token_file", .kind = CONFIG_KIND_FILE, .offset = offsetof(struct config, admin.token_file)},
+    {BOOLEAN(admin.drill, "false")},
     {.path = "backends", .kind = CONFIG_KIND_BACKENDS},
     {.path = "backends[].name", .kind = CONFIG_KIND_NAME, .offset = offsetof(struct config_backend, name)},
     {.path = "backends[].url", .kind = CONFIG_KIND_URL},

@@ -240,6 +240,134 @@ static void answer_undrain(const struct admin_context *context, const struct cal
     set_drain(context, call->name, false, response_);
 }
 
+/* What a drill's query asks for. */
+struct drill_query {
+    bool has_backend, has_mode, has_status, has_ms;
+    bool off;
+    uint32_t backend;
+    struct drill_order order;
+};
+
+/* Reads VALUE, still percent-encoded, as a number from MIN to MAX. */
+static bool read_number(struct slice value, uint64_t min, uint64_t max, uint64_t *number_)
+{
+    char plain[16];
+    size_t length;
+    if (!percent_decode(value, plain, sizeof plain, &length) || length >= sizeof plain) {
+        return false;
+    }
+    plain[length] = '\0';
+    return strlen(plain) == length && config_parse_number(plain, min, max, number_);
+}
+
+static bool read_mode(struct slice value, struct drill_query *q)
+{
+    q->off = is_word(value, SLICE("off"));
+    for (int i = 0; i < DRILL_MODES && !q->off; i++) {
+        q->order.mode = (enum drill_mode)i;
+        if (is_word(value, slice_of(drill_mode_name(q->order.mode)))) {
+            return true;
+        }
+    }
+    return q->off;
+}
+
+/* Reads one KEY=VALUE of a drill's query into Q. Returns NULL, or why not: the name of the error, with its
+ * sentence in *REASON_; for an unknown backend *RESPONSE_ is made already, and the sentence is NULL. */
+static const char *read_drill_key(const struct plan *plan, struct slice key, struct slice value,
+                                  struct drill_query *q, const char **reason_,
+                                  struct admin_response *response_)
+{
+    uint64_t number = 0;
+    bool *seen = is_word(key, SLICE("backend"))  ? &q->has_backend
+                 : is_word(key, SLICE("mode"))   ? &q->has_mode
+                 : is_word(key, SLICE("status")) ? &q->has_status
+                 : is_word(key, SLICE("for_ms")) ? &q->has_ms
+                                                 : NULL;
+    *reason_ = "the query may hold backend, mode, status and for_ms, each once";
+    if (seen == NULL || *seen) {
+        return seen == NULL ? "unknown_key" : "repeated_key";
+    }
+    *seen = true;
+    if (seen == &q->has_backend) {
+        *reason_ = NULL;
+        return find_backend(plan, value, &q->backend, response_) ? NULL : "unknown_backend";
+    }
+    if (seen == &q->has_mode) {
+        *reason_ = "mode is refuse, blackhole, reset, truncate, status or off";
+        return read_mode(value, q) ? NULL : "bad_mode";
+    }
+    if (seen == &q->has_status) {
+        *reason_ = "status is a number from 400 to 599";
+        bool good = read_number(value, DRILL_STATUS_MIN, DRILL_STATUS_MAX, &number);
+        q->order.status = (unsigned)number;
+        return good ? NULL : "bad_status";
+    }
+    *reason_ = "for_ms is a number from 1 to 3600000";
+    bool good = read_number(value, 1, DRILL_MS_MAX, &number);
+    q->order.for_ms = (uint32_t)number;
+    return good ? NULL : "bad_for_ms";
+}
+
+/* Reads the whole query of a drill. False with *RESPONSE_ made when it is not understood. */
+static bool read_drill_query(const struct plan *plan, struct slice query, struct drill_query *q,
+                             struct admin_response *response_)
+{
+    const char *wrong = NULL, *reason = NULL;
+    *q = (struct drill_query){.order = {.status = 503, .for_ms = 30000}};
+    while (query.length > 0 && wrong == NULL) {
+        struct slice value;
+        struct slice key = cut(cut(query, '&', &query), '=', &value);
+        if (key.length + value.length > 0) {
+            wrong = read_drill_key(plan, key, value, q, &reason, response_);
+        }
+    }
+    if (wrong == NULL && (!q->has_backend || !q->has_mode)) {
+        wrong = q->has_backend ? "mode_missing" : "backend_missing";
+        reason = "say backend=NAME and mode=refuse, blackhole, reset, truncate, status or off";
+    } else if (wrong == NULL && q->has_status && (q->off || q->order.mode != DRILL_STATUS)) {
+        wrong = "needless_status";
+        reason = "status is only for mode=status";
+    } else if (wrong == NULL && q->has_ms && q->off) {
+        wrong = "needless_for_ms";
+        reason = "mode=off ends a drill at once: leave out for_ms";
+    }
+    if (wrong != NULL && reason != NULL) {
+        admin_refuse(400, wrong, reason, response_);
+    }
+    return wrong == NULL;
+}
+
+static void answer_drill(const struct admin_context *context, const struct call *call,
+                         struct admin_response *response_)
+{
+    struct drill_query q;
+    if (context->drills == NULL) {
+        admin_refuse(403, "drill_off", "drills are off: set the key admin.drill to true and restart",
+                     response_);
+        return;
+    }
+    if (!read_drill_query(context->plan, call->query, &q, response_)) {
+        return;
+    }
+    const char *name = plan_backend(context->plan, q.backend)->name;
+    if (q.off) {
+        drill_end(context->drills, q.backend);
+        respond_text(200, stats_backend_json(context, q.backend), response_);
+        return;
+    }
+    memcpy(q.order.name, name, strlen(name) + 1);
+    if (drill_begin(context->drills, q.backend, &q.order) != 0) {
+        admin_refuse(503, "no_means", "no descriptor or memory for a drill; nothing was begun", response_);
+        return;
+    }
+    plog_pairs(CONFIG_LOG_WARN, "drill begins by an admin request: requests do not reach the backend",
+               (const struct plog_pair[]){{.key = "backend", .value = slice_of(name)},
+                                          {.key = "mode", .value = slice_of(drill_mode_name(q.order.mode))},
+                                          {.key = NULL}});
+    respond_text(200, stats_backend_json(context, q.backend), response_);
+}
+
 static void answer_healthz(const struct admin_context *context, const struct call *call,
                            struct admin_response *response_)
 {
@@ -265,6 +393,7 @@ static const struct route routes[] = {
     {.path = "/admin/readyz", .allow = "GET, HEAD", .open = true, .answer = answer_readyz},
     {.path = "/admin/backends/NAME/drain", .allow = "POST", .answer = answer_drain},
     {.path = "/admin/backends/NAME/undrain", .allow = "POST", .answer = answer_undrain},
+    {.path = "/admin/drill", .allow = "POST", .answer = answer_drill},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };

@@ -8,6 +8,7 @@
 #include "common/net.h"
 #include "common/plan.h"
 #include "common/slice.h"
+#include "healthd/drill.h"
 #include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
@@ -34,6 +35,7 @@ struct admin_context {
     const struct plan *plan; /* of the answer at hand: what admin_answer() goes by */
     struct ledger *ledger;
     struct evidence *evidence;
+    struct drills *drills; /* NULL: admin.drill is off */
     struct traffic *traffic;
     void (*gauges)(void *owner, struct admin_gauges *gauges_); /* called on the admin thread */
     /* the same; NULL: nobody knows where backends are */
@@ -73,7 +75,7 @@ void admin_refuse(int status, const char *name, const char *reason, struct admin
  * backend a further key, "evidence". */
 char *stats_json(const struct admin_context *context, bool with_evidence);
 
-/* The object of the stats of the backend in SLOT, in the same form, or NULL. */
+/* The object of the backend in SLOT, in the same form, or NULL; with admin.drill on, its "drill" too. */
 char *stats_backend_json(const struct admin_context *context, uint32_t slot);
 
 #endif

@@ -58,14 +58,14 @@ static json_t *ejected_at(const struct ledger_page *page)
 static json_t *backend_object(const struct config_backend *backend, const struct ledger_page *page)
 {
     return json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:o, s:{s:o, s:o}}",
-        "name", backend->name, "url", backend->url, "state", backend_state_name(page->state), "attempts",
+        "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:{s:I, s:I, s:I, s:I}, s:I, s:I, s:o, s:{s:o, s:o}}", "name",
+        backend->name, "url", backend->url, "state", backend_state_name(page->state), "attempts",
         integer(page->attempts), "status_200", integer(page->status_200), "non_200", integer(page->non_200),
-        "failures", integer(page->failures), "errors",
-        "connect", integer(page->error_connect), "timeout", integer(page->error_timeout), "reset",
-        integer(page->error_reset), "protocol", integer(page->error_protocol), "in_flight",
-        integer(page->in_flight), "ejections", integer(page->ejections), "ejected_at", ejected_at(page),
-        "latency_ms", "p50", milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
+        "failures", integer(page->failures), "errors", "connect", integer(page->error_connect), "timeout",
+        integer(page->error_timeout), "reset", integer(page->error_reset), "protocol",
+        integer(page->error_protocol), "in_flight", integer(page->in_flight), "ejections",
+        integer(page->ejections), "ejected_at", ejected_at(page), "latency_ms", "p50",
+        milliseconds(page->latency_p50_ms), "p99", milliseconds(page->latency_p99_ms));
 }
 
 /* Adds where the backend in SLOT is to its OBJECT (or to none: NULL), which is freed without memory. */
@@ -91,6 +91,18 @@ static json_t *add_places(const struct admin_context *context, uint32_t slot, js
     return object;
 }
 
+/* The drill of the backend in SLOT, or null. */
+static json_t *drill_value(const struct admin_context *context, uint32_t slot)
+{
+    struct drill_view view;
+    if (!drill_view(context->drills, slot, &view)) {
+        return json_null();
+    }
+    return json_pack("{s:s, s:o, s:I}", "mode", drill_mode_name(view.mode), "status",
+                     view.status == 0 ? json_null() : json_integer(view.status), "remaining_ms",
+                     integer(view.remaining_ms));
+}
+
 /* Adds the evidence of the backend in SLOT, whose page is PAGE, and its limit, to its OBJECT, which is freed
  * without memory. */
 static json_t *add_evidence(const struct admin_context *context, uint32_t slot,
@@ -102,6 +114,7 @@ static json_t *add_evidence(const struct admin_context *context, uint32_t slot,
     json_t *limit = json_integer(integer(plan_backend(context->plan, slot)->max_in_flight));
     bool added = json_object_set_new(object, "request_faults", faults) == 0;
     added = json_object_set_new(object, "max_in_flight", limit) == 0 && added;
+    added = json_object_set_new(object, "drill", drill_value(context, slot)) == 0 && added;
     if (json_object_set_new(object, "evidence", evidence_object(&page)) != 0 || !added) {
         json_decref(object);
         return NULL;
@@ -137,7 +150,12 @@ char *stats_backend_json(const struct admin_context *context, uint32_t slot)
 {
     struct ledger_page page;
     ledger_read(context->ledger, slot, &page);
-    return json_text(backend_object(plan_backend(context->plan, slot), &page));
+    json_t *object = backend_object(plan_backend(context->plan, slot), &page);
+    if (context->drills != NULL && json_object_set_new(object, "drill", drill_value(context, slot)) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return json_text(object);
 }
 
 static json_t *policy_object(const struct config *config)
@@ -188,10 +206,11 @@ char *stats_json(const struct admin_context *context, bool with_evidence)
         json_pack("{s:s, s:o, s:b, s:b, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:I}, s:o}", "version",
                   HOLDFAST_VERSION, "uptime_seconds", rounded(uptime_seconds, 1000), "ready",
                   gauges.ready ? 1 : 0, "all_ejected", all_ejected ? 1 : 0, "policy",
-                  policy_object(&context->plan->config), "requests", requests_object(&totals, with_evidence), "connections",
-                  "active", integer(gauges.connections_active), "idle", integer(gauges.connections_idle),
-                  "accepted", integer(gauges.connections_accepted), "workers", "total",
-                  integer(gauges.workers_total), "busy", integer(gauges.workers_busy), "backends", backends);
+                  policy_object(&context->plan->config), "requests", requests_object(&totals, with_evidence),
+                  "connections", "active", integer(gauges.connections_active), "idle",
+                  integer(gauges.connections_idle), "accepted", integer(gauges.connections_accepted),
+                  "workers", "total", integer(gauges.workers_total), "busy", integer(gauges.workers_busy),
+                  "backends", backends);
     if (root != NULL && with_evidence &&
         json_object_set_new(root, "overload", overload_object(&totals, gauges.queue_waiting)) != 0) {
         json_decref(root);

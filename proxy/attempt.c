@@ -210,7 +210,11 @@ enum attempt_end attempt_run(struct attempt *a)
     bool untouched = false;
     struct upstream_route route;
     struct dial dial;
+    union net_address diverted;
     upstream_choose(&a->proxy->upstreams[a->backend], &route);
+    if (drill_diverts(a->proxy->drills, a->backend, &diverted)) {
+        upstream_divert(&route, &diverted);
+    }
     /* A request that must not be sent twice does not go on a connection that may be stale. */
     int fd =
         a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend], &route, &a->response->tag) : -1;

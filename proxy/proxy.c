@@ -237,6 +237,25 @@ static void addresses_of(void *owner, uint32_t backend, struct net_addresses *ad
 {
     struct running_proxy *r = owner;
     address_book_read(&r->proxy.upstreams[backend].book, addresses_);
+    union net_address diverted;
+    if (drill_diverts(r->proxy.drills, backend, &diverted)) { /* probes meet the fault too */
+        addresses_->count = 1;
+        addresses_->list[0] = diverted;
+    }
+}
+
+static bool start_drills(struct running_proxy *r, struct proxy_error *error_)
+{
+    struct proxy *p = &r->proxy;
+    if (!plans_current(p->plans)->config.admin.drill) {
+        return true;
+    }
+    p->drills = drills_start();
+    if (p->drills == NULL) {
+        fail(error_, "admin.drill: can't start its thread: %s", strerror(errno));
+    }
+    r->admin_context.drills = p->drills;
+    return p->drills != NULL;
 }
 
 static bool start_probes(struct running_proxy *r, struct proxy_error *error_)
@@ -266,6 +285,9 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     }
     if (r->pool == NULL) {
         fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers, strerror(errno));
+        return false;
+    }
+    if (!start_drills(r, error_)) {
         return false;
     }
     if (*admin_fd != -1) {
@@ -300,6 +322,7 @@ static void undo(struct running_proxy *r)
         pool_join(r->pool);
     }
     tunnels_stop(p->tunnels);
+    drills_stop(p->drills); /* workers and probes look at it */
     watchdog_stop(p->watchdog);
     if (p->parking != NULL) {
         parking_sweep(p->parking, DEADLINE_NO, true, session_abandon, p);

@@ -4,6 +4,7 @@
 #define HOLDFAST_PROXY_PROXY_H
 
 #include "common/plan.h"
+#include "healthd/drill.h"
 #include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
@@ -32,7 +33,8 @@ struct proxy {
     struct parking *parking;
     struct watchdog *watchdog;
     struct tunnels *tunnels;
-    struct queue queue; /* requests that wait for a place on a backend */
+    struct drills *drills; /* NULL: admin.drill is off */
+    struct queue queue;    /* requests that wait for a place on a backend */
     struct balancer balancer;
     struct budget budget; /* of retries; used when retry.budget_percent is set */
     struct upstream upstreams[CONFIG_BACKENDS_MAX];

@@ -14,6 +14,9 @@
 
 enum { PLACE_BITS = 6, PLACE_MASK = (1 << PLACE_BITS) - 1, BATCH = 64 };
 
+/* A bit of a version that no list reaches which lives as long as a connection with the old tag. */
+#define VERSION_OF_NONE (UINT32_C(1) << (31 - PLACE_BITS))
+
 _Static_assert(NET_ADDRESSES_MAX == 1 << PLACE_BITS, "a place does not fit into its bits of a tag");
 
 static uint32_t tag_of(uint32_t version, uint32_t place)
@@ -78,6 +81,14 @@ void upstream_choose(struct upstream *u, struct upstream_route *route_)
         }
     }
     memcpy(route_->order + at, last, shunned);
+}
+
+void upstream_divert(struct upstream_route *route, const union net_address *address)
+{
+    route->version ^= VERSION_OF_NONE;
+    route->order[0] = 0;
+    route->addresses.count = 1;
+    route->addresses.list[0] = *address;
 }
 
 uint32_t upstream_tag(const struct upstream_route *route, uint32_t i)

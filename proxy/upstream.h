@@ -65,6 +65,10 @@ void upstream_move(struct upstream *u, const struct net_addresses *addresses);
 /* Takes the next turn: fills *ROUTE_. Any thread, no lock. */
 void upstream_choose(struct upstream *u, struct upstream_route *route_);
 
+/* Sends ROUTE to ADDRESS alone, which is none of its backend's: no idle connection fits, and none comes back.
+ */
+void upstream_divert(struct upstream_route *route, const union net_address *address);
+
 /* The tag of a connection to the address at place I of ROUTE's order. */
 uint32_t upstream_tag(const struct upstream_route *route, uint32_t i);
 

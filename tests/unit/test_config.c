@@ -57,7 +57,7 @@ static const struct wrong wrongs[] = {
     {"{\"admin.listen\": \"off\"}", "1:2: unknown key \"admin.listen\", expected " ROOT_KEYS},
     {"{\"backends[]\": 1}", "1:2: unknown key \"backends[]\", did you mean \"backends\"?"},
     {"{\"admin\": {\"peers\": null}}",
-     "1:12: unknown key \"peers\" in \"admin\", expected \"listen\" or \"token_file\""},
+     "1:12: unknown key \"peers\" in \"admin\", expected \"listen\", \"token_file\" or \"drill\""},
     {"{\"health\": {\"colour\": 0}}",
      "1:13: unknown key \"colour\" in \"health\", expected "
      "\"failure\", \"blame\", \"eject_after\", \"window_ms\", \"readmit\", \"slow_start_ms\" or \"probe\""},
