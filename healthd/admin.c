@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Routing of admin requests. One table names every path and what may be done there. A request passes, in this
- * order: the token, the path, the method, the query; the first that does not fit answers. Errors are JSON in
- * one form,
+ * order: the token (or, where there is none, whence it comes), the path, the method, the query; the first
+ * that does not fit answers. Errors are JSON in one form,
  * {"error": name for programs, "reason": sentence for people}, with a list of what would have been right
  * where there is one. What the client sent is never echoed. */
 #include "healthd/admin.h"
 
 #include "common/log.h"
+#include "healthd/admin_origin.h"
 #include "healthd/json_text.h"
 
 #include <jansson.h>
@@ -470,6 +471,24 @@ static bool is_authorized(const char *token, struct slice authorization, struct 
     return true;
 }
 
+/* Refuses what a web page in a browser on this machine may have sent. False with *RESPONSE_ made. */
+static bool comes_from_near(const char *listen, const struct admin_request *request,
+                            struct admin_response *response_)
+{
+    if (!admin_host_is_near(request->host, listen)) {
+        admin_refuse(
+            403, "foreign_host",
+            "without a token, Host must be localhost, an address of loopback or that of admin.listen",
+            response_);
+        return false;
+    }
+    if (!admin_origin_is_own(request->origin, request->host)) {
+        admin_refuse(403, "foreign_origin", "without a token, no other web page may ask", response_);
+        return false;
+    }
+    return true;
+}
+
 /* 404, naming the paths that there are. */
 static void refuse_path(struct admin_response *response_)
 {
@@ -492,8 +511,13 @@ void admin_answer(const struct admin_context *context, const struct admin_reques
     struct call call = {.name = {0}};
     struct slice path = cut(request->target, '?', &call.query);
     const struct route *route = find_route(path, &call.name);
-    bool open = context->token == NULL || (route != NULL && route->open);
-    if (!open && !is_authorized(context->token, request->authorization, response_)) {
+    bool open = route != NULL && route->open;
+    if (!open && context->token != NULL &&
+        !is_authorized(context->token, request->authorization, response_)) {
+        return;
+    }
+    if (!open && context->token == NULL &&
+        !comes_from_near(context->plan->config.admin.listen.host, request, response_)) {
         return;
     }
     if (route == NULL) {

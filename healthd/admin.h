@@ -48,7 +48,8 @@ struct admin_context {
 struct admin_request {
     struct slice method;
     struct slice target;        /* origin-form, query included */
-    struct slice authorization; /* the field's value, empty when absent */
+    struct slice authorization; /* the field's value, empty when absent; these too */
+    struct slice host, origin;
 };
 
 struct admin_response {

@@ -242,7 +242,12 @@ static const struct http_offence *read_request(const struct http_head *head, str
             seen = true;
             request_->authorization = head->fields[i].value;
         }
+        if (slice_equal_nocase(head->fields[i].name, SLICE("Origin"))) {
+            request_->origin = head->fields[i].value;
+        }
     }
+    const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
+    request_->host = host == NULL ? (struct slice){0} : host->value;
     return NULL;
 }
 

@@ -175,21 +175,20 @@ static const char *probe_once(struct prober *p)
     struct net_addresses addresses;
     all->addresses(all->owner, p->backend, &addresses);
     mono_ns deadline = deadline_after_ms(clock_mono(), all->config->health.probe.timeout_ms);
-    const char *why = "its name does not resolve";
+    const char *found = addresses.count == 0 ? "its name does not resolve" : untold;
     for (uint32_t i = 0; i < addresses.count; i++) {
         mono_ns now = clock_mono();
         int fd = -1;
-        why = connect_to(all, &addresses.list[i], now + (deadline - now) / (addresses.count - i), &fd);
+        const char *why =
+            connect_to(all, &addresses.list[i], now + (deadline - now) / (addresses.count - i), &fd);
         if (why == all_good) {
             why = ask(p, fd, deadline);
             close(fd);
             return why;
         }
-        if (why == untold) {
-            return why;
-        }
+        found = why == untold ? found : why; /* one that tells nothing does not hide what another one tells */
     }
-    return why;
+    return found;
 }
 
 static void log_effect(const struct prober *p, enum probe_effect effect, const char *why)

@@ -208,6 +208,7 @@ static void connect_to(const struct attempt *a, struct dial *d, const struct ups
 enum attempt_end attempt_run(struct attempt *a)
 {
     bool untouched = false;
+    a->starved = false;
     struct upstream_route route;
     struct dial dial;
     union net_address diverted;
@@ -219,8 +220,11 @@ enum attempt_end attempt_run(struct attempt *a)
     int fd =
         a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend], &route, &a->response->tag) : -1;
     if (fd != -1) {
+        /* One that was stale shows it as soon as a connect would be answered. One that ends later has been
+         * worked on: that is the backend's failure. */
+        mono_ns stale_until = deadline_after_ms(clock_mono(), a->plan->config.timeouts.connect_ms);
         enum attempt_end end = converse(a, fd, request_head(a), &untouched);
-        if (!untouched || end != ATTEMPT_RESET) {
+        if (!untouched || end != ATTEMPT_RESET || clock_mono() > stale_until) {
             return end;
         }
         response_clear(a->response);

@@ -38,8 +38,9 @@ struct attempt {
 
     bool client_broken; /* an early response could not be sent whole: nothing may follow */
     bool client_gone;   /* the client has reset its connection: nobody waits for an answer */
-    bool starved;       /* we have no descriptor or memory for a connection: no backend's fault */
-    bool stopped;       /* the program ends */
+    bool starved; /* in the last attempt: we have no descriptor or memory for a connection: no backend's fault
+                   */
+    bool stopped; /* the program ends */
 };
 
 /* Sends the request and receives the response into A->response, within response_ms and A->deadline. An idle

@@ -201,7 +201,7 @@ static bool try_backends(struct course *c)
         } else {
             response_clear(c->attempt.response);
         }
-        if (end != ATTEMPT_CONNECT && !c->attempt.may_replay) {
+        if (end != ATTEMPT_CONNECT && !c->attempt.starved && !c->attempt.may_replay) {
             return false;
         }
     }

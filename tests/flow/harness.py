@@ -434,7 +434,7 @@ class Holdfast:
 
     def admin(self, method, target):
         with Client(self.admin_address) as client:
-            client.send(head(method, target, "Connection: close"))
+            client.send(head(method, target, "Connection: close").replace(b"flow.test", b"localhost", 1))
             return client.response(method)
 
     def stats(self):

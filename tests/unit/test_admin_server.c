@@ -44,7 +44,9 @@ static void give_gauges(void *owner, struct admin_gauges *gauges_)
 /* Starts a server that asks for TOKEN, or for none when it is NULL. */
 static void set_up_with(const char *token)
 {
-    config = (struct config){.backend_count = 1, .health = {.eject_after = 10}};
+    config = (struct config){.backend_count = 1,
+                             .health = {.eject_after = 10},
+                             .admin = {.listen = {.host = "x"}}};
     snprintf(config.backends[0].name, sizeof config.backends[0].name, "gcp");
     struct plan *plan = plan_make(&config, NULL, 0);
     context = (struct admin_context){
