@@ -109,8 +109,8 @@ ESCAPES = [
     deadly("fanotify_init", 0, 0),
     refused("inotify_init1", 0),
     # /proc.
-    Escape("/proc of others", "for p in others():\n  for n in ('mem', 'environ', 'maps', 'cmdline', 'status', 'root', 'cwd', 'fd', 'stack', 'limits'): attempt((p, n), opened, f'/proc/{p}/{n}')"),
-    Escape("/proc of itself", "for n in ('mem', 'environ', 'maps', 'status', 'cmdline', 'fd/1', 'root/etc/passwd', 'task', 'oom_score_adj', 'uid_map'): attempt(n, opened, '/proc/self/' + n)"),
+    Escape("/proc of others", "for p in others():\n  for n in ('fd/0', 'fd/1', 'fd/2', 'fd/5', 'mem', 'environ', 'maps', 'cmdline', 'status', 'root', 'cwd', 'fd', 'stack', 'limits'): attempt((p, n), opened, f'/proc/{p}/{n}')"),
+    Escape("/proc of itself", "for n in ('mem', 'environ', 'maps', 'status', 'cmdline', 'root/etc/passwd', 'task', 'oom_score_adj', 'uid_map'): attempt(n, opened, '/proc/self/' + n)"),
     Escape("writing to /proc", "for p in ('self/oom_score_adj', 'self/mem', 'self/uid_map', f'{os.getppid()}/mem', 'sys/kernel/core_pattern', 'sysrq-trigger'): attempt(p, opened, '/proc/' + p, os.O_WRONLY)"),
     Escape("links of /proc", "for p in others():\n  for n in ('exe', 'cwd', 'root', 'fd/3', 'ns/pid'): attempt((p, n), os.readlink, f'/proc/{p}/{n}')"),
     Escape("secrets in environment and arguments", "print(sorted(os.environ), sys.argv, sys.orig_argv)\nlibc.getenv.restype = ctypes.c_char_p\nprint(libc.getenv(b'PLAYGROUND_BIND'), libc.getenv(b'ESCAPES_SECRET'))", r"\['HOME', 'LANG', 'PATH', 'TMPDIR'\] \['main.py'\] \[[^\n]*\]\nNone None\n"),

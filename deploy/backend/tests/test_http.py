@@ -188,7 +188,7 @@ def small_backend():
 
 def test_too_many_runs_are_503_but_healthz_answers(small_backend):
     answers = []
-    code = "import time; time.sleep(2); print('went')"
+    code = "import time; time.sleep(3); print('went')"
     thread = threading.Thread(target=lambda: answers.append(small_backend.eval(code)))
     thread.start()
     deadline = time.monotonic() + 3
@@ -241,9 +241,9 @@ def test_sigterm_lets_a_run_finish():
     running = Backend()
     answers = []
     with contextlib.closing(running.connect()) as connection:
-        body = '{"code": "import time; time.sleep(1); print(7)"}'
+        body = '{"code": "import time; time.sleep(2); print(7)"}'
         connection.request("POST", "/py/eval", body, {"Content-Type": "application/json"})
-        assert _runs_below(running.process.pid)
+        _wait_for_a_run(running)
         stopper = threading.Thread(target=lambda: answers.append(running.stop()))
         stopper.start()
         response = connection.getresponse()
@@ -257,6 +257,7 @@ def test_a_killed_backend_leaves_no_run_behind():
     with contextlib.closing(running.connect()) as connection:
         body = '{"code": "import time; time.sleep(60)"}'
         connection.request("POST", "/py/eval", body, {"Content-Type": "application/json"})
+        _wait_for_a_run(running)
         runs = _runs_below(running.process.pid)
         assert runs
         os.killpg(running.process.pid, signal.SIGKILL)
@@ -265,6 +266,14 @@ def test_a_killed_backend_leaves_no_run_behind():
         while any(os.path.exists(f"/proc/{pid}") for pid in runs) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not any(os.path.exists(f"/proc/{pid}") for pid in runs)
+
+
+def _wait_for_a_run(running):
+    """Until a request's run goes on. (Those with which the workers check themselves are not counted.)"""
+    deadline = time.monotonic() + 10
+    while running.metric("playground_runs_in_flight") != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def _runs_below(ancestor):
