@@ -31,7 +31,8 @@ struct page_shared {
     uint64_t readmits; /* by probes, so far */
     uint64_t changes;  /* of `ejected` and `down`, so far */
     _Atomic uint64_t in_flight;
-    _Atomic mono_ns up_since; /* 0: from the start */
+    _Atomic mono_ns up_since;      /* 0: from the start */
+    _Atomic mono_ns drained_since; /* 0: it does not drain */
     _Atomic uint64_t attempts, status_200, non_200, failures, request_faults;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
@@ -108,6 +109,10 @@ static void show_state(struct ledger *l, struct page *page) requires_lock(&page-
                                           : BACKEND_UP;
     if (s->state == BACKEND_UP && before != BACKEND_UP) {
         atomic_store_explicit(&s->up_since, clock_mono(), memory_order_relaxed);
+    }
+    if ((s->state == BACKEND_DRAINING) != (before == BACKEND_DRAINING)) {
+        mono_ns since = s->state == BACKEND_DRAINING ? clock_mono() : 0;
+        atomic_store_explicit(&s->drained_since, since, memory_order_relaxed);
     }
     set_bit(&l->rotation, bit, s->state == BACKEND_UP);
     set_bit(&l->drained, bit, s->state == BACKEND_DRAINING);
@@ -338,6 +343,12 @@ uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend)
 {
     MUST(backend < CONFIG_BACKENDS_MAX);
     return counter_get(&l->pages[backend].shared.in_flight);
+}
+
+mono_ns ledger_drained_since(const struct ledger *l, uint32_t backend)
+{
+    MUST(backend < CONFIG_BACKENDS_MAX);
+    return atomic_load_explicit(&l->pages[backend].shared.drained_since, memory_order_relaxed);
 }
 
 mono_ns ledger_up_since(const struct ledger *l, uint32_t backend)

@@ -158,6 +158,9 @@ uint64_t ledger_in_flight(const struct ledger *l, uint32_t backend);
  */
 mono_ns ledger_up_since(const struct ledger *l, uint32_t backend);
 
+/* When BACKEND began to drain, or left; 0 when it does neither. Lock-free. */
+mono_ns ledger_drained_since(const struct ledger *l, uint32_t backend);
+
 /* Begins a probe of BACKEND. False when it fell so often that it is to be left alone for now: no probe then.
  * One thread for each backend, no lock held. */
 must_check bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_);

@@ -119,6 +119,7 @@ static struct watch_subject subject_of(const struct attempt *a)
                                   .client_fd = a->client->fd,
                                   .backend = a->backend,
                                   .may_leave = a->may_leave,
+                                  .tried = a->tried,
                                   .since = clock_mono()};
 }
 

@@ -27,6 +27,7 @@ struct attempt {
     mono_ns deadline;     /* of the whole request */
 
     uint32_t backend;
+    uint64_t tried;            /* set of backends, this one too */
     bool may_leave;            /* may be given up when its backend is taken out of rotation */
     struct response *response; /* cleared; what comes goes there */
 

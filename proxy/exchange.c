@@ -188,6 +188,7 @@ static bool try_backends(struct course *c)
         }
         uint32_t backend = choice.backend;
         c->attempt.backend = backend;
+        c->attempt.tried = c->chooser.tried;
         c->attempt.may_leave = choice.up && c->attempt.may_replay;
         trial_begin(&c->trial, &choice.ticket);
         enum attempt_end end = attempt_run(&c->attempt);

@@ -16,6 +16,21 @@ static bool is_reset(int fd)
     return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
+/* Whether the backend of SUBJECT is no longer worth the wait. One that was ejected for what it answers still
+ * answers, and soon; one that hangs is not waited for. What is in flight on one that drains may finish, for
+ * drain_ms. */
+static bool is_to_be_left(const struct ledger *l, const struct watch_subject *subject,
+                          const struct config *config)
+{
+    mono_ns now = clock_mono();
+    mono_ns drained = ledger_drained_since(l, subject->backend);
+    if (drained != 0) {
+        return now > deadline_after_ms(drained, config->drain_ms);
+    }
+    bool out = (ledger_rotation(l) >> subject->backend & 1) == 0;
+    return out && now > deadline_after_ms(subject->since, config->timeouts.connect_ms);
+}
+
 enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
 {
     const struct proxy *proxy = owner;
@@ -24,15 +39,13 @@ enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
         (long_wait && is_reset(subject->client_fd))) {
         return WATCH_CUT_CLIENT;
     }
-    /* A backend that was ejected for what it answers still answers, and soon; one that hangs is not waited
-     * for. What is in flight on one that drains may finish. */
-    uint64_t rotation = ledger_rotation(proxy->ledger);
-    bool out = ((rotation | ledger_drained(proxy->ledger)) >> subject->backend & 1) == 0;
-    if (!subject->may_leave || !out || rotation == 0) {
+    uint64_t others = ledger_rotation(proxy->ledger) & ~subject->tried;
+    if (!subject->may_leave || others == 0) {
         return WATCH_NOT_CUT;
     }
     uint32_t reader = proxy->workers + READER_WATCHDOG;
-    uint32_t connect_ms = plans_hold(proxy->plans, reader)->config.timeouts.connect_ms;
+    const struct config *config = &plans_hold(proxy->plans, reader)->config;
+    bool leave = is_to_be_left(proxy->ledger, subject, config);
     plans_let_go(proxy->plans, reader);
-    return clock_mono() > deadline_after_ms(subject->since, connect_ms) ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+    return leave ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
 }

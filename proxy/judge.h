@@ -6,8 +6,9 @@
 #include "proxy/watchdog.h"
 
 /* For watchdog_set_judge(), OWNER being the struct proxy: a wait is in vain when its client has reset the
- * connection, and is given up when its backend was taken out of rotation (not to drain it), others are in it,
- * and no answer came within connect_ms. */
+ * connection. Where the request may be sent again and a backend is in rotation that was not asked, it is
+ * given up when its own was ejected or went down and no answer came within connect_ms, or has drained for
+ * drain_ms. */
 enum watch_cut judge_wait(void *owner, const struct watch_subject *subject);
 
 #endif

@@ -57,6 +57,7 @@ static enum watch_cut reason_to_cut(const struct watchdog *dog, const struct wat
     struct watch_subject subject = unpack(atomic_load_explicit(&w->subject, memory_order_relaxed));
     subject.since = atomic_load_explicit(&w->since, memory_order_relaxed);
     subject.client_fd = atomic_load_explicit(&w->client_fd, memory_order_relaxed);
+    subject.tried = atomic_load_explicit(&w->tried, memory_order_relaxed);
     return subject.judged && dog->judge != NULL ? dog->judge(dog->judge_owner, &subject) : WATCH_NOT_CUT;
 }
 
@@ -188,6 +189,7 @@ void watch_arm_for(struct watch *w, int fd, mono_ns deadline, const struct watch
     atomic_store_explicit(&w->subject, pack(subject), memory_order_relaxed);
     atomic_store_explicit(&w->since, subject->since, memory_order_relaxed);
     atomic_store_explicit(&w->client_fd, subject->client_fd, memory_order_relaxed);
+    atomic_store_explicit(&w->tried, subject->tried, memory_order_relaxed);
     atomic_store_explicit(&w->word, (word & ~STATE_MASK) + 4 + WATCH_ARMED, memory_order_release);
 }
 

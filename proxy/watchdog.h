@@ -35,6 +35,7 @@ struct watch_subject {
     int client_fd;        /* its socket */
     uint32_t backend;
     bool may_leave; /* another backend may be asked instead */
+    uint64_t tried; /* set of backends that were asked already, this one too */
     mono_ns since;  /* when the wait began */
 };
 
@@ -43,9 +44,10 @@ struct watch {
     _Atomic int fd;
     _Atomic mono_ns deadline;
     _Atomic int cut;          /* enum watch_cut, valid in state CUT */
-    _Atomic uint64_t subject; /* struct watch_subject, packed, but for the next two */
+    _Atomic uint64_t subject; /* struct watch_subject, packed, but for the next three */
     _Atomic mono_ns since;
     _Atomic int client_fd;
+    _Atomic uint64_t tried;
     sem_t alarm; /* ends a sleep */
 };
 
