@@ -82,7 +82,7 @@ def write_data(stage, folder):
         print("time", "rate", *columns, "rescued", sep="\t", file=out)
         for sample in seen.samples:
             values = [of[name] for of in (sample.replicas, sample.ready) for name in names]
-            values += ["-" if sample.utilization[name] is None else sample.utilization[name] for name in names]
+            values += ["NaN" if sample.utilization[name] is None else sample.utilization[name] for name in names]
             values += [sample.failed_attempts[name] for name in names]
             print(f"{sample.at - seen.began:.2f}", f"{sample.rate:.1f}", *values, sample.rescued, sep="\t", file=out)
     with open(folder / "bins.tsv", "w", encoding="utf-8") as out:
@@ -99,8 +99,7 @@ GNUPLOT = """
 set terminal svg size 1000,1000 font "sans-serif,13" background rgb "white"
 set output "timeline.svg"
 set datafile separator "\\t"
-set datafile missing "-"
-set multiplot layout 5,1 margins 0.08,0.86,0.05,0.97 spacing 0.04
+set multiplot layout 5,1 margins 0.08,0.83,0.05,0.97 spacing 0.04
 set xrange [0:{end}]
 set key outside right top Left reverse samplen 2
 set grid y lc rgb "#dddddd"
