@@ -63,6 +63,12 @@ def expect_recovery(ended):
     equal("well", [(b["state"], b["failures"]) for b in holdfast.stats()["backends"]], [("up", 0)] * len(origins))
 
 
+def send_all_but_the_end(client):
+    with contextlib.suppress(OSError):  # it may be refused in the middle, or wait for ever
+        client.send(head("POST", "/", f"Content-Length: {len(BODY) + 1}"))
+        client.send(BODY)
+
+
 class Crowd:
     """CLIENTS clients, each of which comes, asks once, and goes, again and again; one in ten has a long body. They all vanish
     at the end, wherever they are."""
@@ -122,15 +128,12 @@ with Holdfast(origins, "--workers", "32", config={"log_level": "warn"}) as holdf
     assert set(kinds) <= {200, 503} and kinds[200] > CLIENTS / 2, kinds
     print(f"answers: {kinds}")
 
-    # The files are used up by bodies that never end: accept must wait, and others are told 503.
-    clients = []
+    # The files are used up by bodies that never end: accept must wait, and others are told 503. The admin endpoint answers.
     refused_before = holdfast.stats()["requests"]["status_5xx"]
     with contextlib.ExitStack() as stack:
-        for _ in range(FILES // 2):
-            clients.append(stack.enter_context(holdfast.client()))
-            clients[-1].send(head("POST", "/", f"Content-Length: {len(BODY) + 1}"))
-            with contextlib.suppress(ConnectionError):  # it may have been refused by now
-                clients[-1].send(BODY)
+        for _ in range(FILES):
+            client = stack.enter_context(holdfast.client())
+            threading.Thread(target=send_all_but_the_end, args=(client,), daemon=True).start()
         until(lambda: holdfast.stats()["requests"]["status_5xx"] > refused_before, "some are refused for want of a file")
         expect_rest()
     expect_recovery(time.monotonic())
