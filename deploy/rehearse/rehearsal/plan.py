@@ -16,7 +16,7 @@ class Plan:
     early_reset: bool  # also reset while the cloud is still away
     wait_for_fewer: bool  # at the end, until the autoscaler has taken pods away
     at_most_s: float = 60.0
-    workers: int = 48
+    workers: int = 128  # enough that those which hang in a black hole never stop the rest
 
     least_rate: float = 8.0
     most_rate: float = 250.0
