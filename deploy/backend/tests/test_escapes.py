@@ -14,7 +14,7 @@ import threading
 import urllib.parse
 
 import pytest
-from conftest import Backend
+from backends import Backend
 from escapes import ESCAPES, PRELUDE
 
 ANSWER_SECONDS = 30

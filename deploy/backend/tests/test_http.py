@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from conftest import BACKEND, Backend
+from backends import BACKEND, Backend
 
 from playground.metrics import OUTCOMES
 
