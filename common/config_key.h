@@ -39,6 +39,7 @@ struct config_key {
     size_t offset;      /* of the field, in struct config; for "backends[].*" in struct config_backend */
     size_t bytes;       /* of a number: its field's size */
     size_t flag_offset; /* of CONFIG_KIND_ADDRESS_OR_OFF: where the bool is */
+    bool fixed;         /* a change needs a restart: see config_change.h */
 };
 
 enum {

@@ -23,8 +23,9 @@
 #include <string.h>
 
 struct page_shared {
-    enum backend_state state; /* follows from the next three: show_state() */
-    bool dismissed;           /* it has left, or there never was one */
+    struct ledger_policy policy; /* each page has a copy, so that it changes under the page's lock */
+    enum backend_state state;    /* follows from the next three: show_state() */
+    bool dismissed;              /* it has left, or there never was one */
     bool drained, ejected, down;
     bool ejected_at_known;
     uint64_t epoch;    /* resets so far */
@@ -51,8 +52,7 @@ struct ledger {
     /* read for every request, written on a change of state */
     cache_aligned _Atomic uint64_t rotation;
     _Atomic uint64_t drained;
-    cache_aligned struct ledger_policy policy;
-    void (*changed)(void *owner); /* NULL: nobody wants to know */
+    cache_aligned void (*changed)(void *owner); /* NULL: nobody wants to know */
     void *changed_owner;
     struct page pages[CONFIG_BACKENDS_MAX];
 };
@@ -126,11 +126,11 @@ struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
         return NULL;
     }
     memset(l, 0, sizeof *l);
-    l->policy = *policy;
     for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
         struct page *page = &l->pages[i];
         lock_init(&page->lock);
         lock_take(&page->lock);
+        page->shared.policy = *policy;
         page->shared.dismissed = i >= count;
         show_state(l, page);
         lock_free(&page->lock);
@@ -160,7 +160,7 @@ static void set_health(struct ledger *l, struct page *page, bool ejected, bool d
     s->down = down;
     s->changes++;
     if (was_well && !is_well) {
-        probe_track_fell(&s->probes, clock_mono(), l->policy.interval_ms);
+        probe_track_fell(&s->probes, clock_mono(), s->policy.interval_ms);
     } else if (!was_well && is_well) {
         probe_track_returned(&s->probes, clock_mono());
     }
@@ -235,11 +235,11 @@ static void count_outcome(struct page *page, const struct attempt_outcome *outco
 
 /* Adds a failure to PAGE's, and lets go of those that have left the window. Returns how many there are. The
  * clock is read under the lock, so that time never runs backwards for the window. */
-static uint64_t add_failure(const struct ledger *l, struct page *page) requires_lock(&page->lock)
+static uint64_t add_failure(struct page *page) requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
-    uint64_t failures = l->policy.window_ms == 0 ? counter_get(&s->failures) + 1
-                                                 : window_add(&s->window, clock_mono(), l->policy.window_ms);
+    uint64_t failures = s->policy.window_ms == 0 ? counter_get(&s->failures) + 1
+                                                 : window_add(&s->window, clock_mono(), s->policy.window_ms);
     counter_set(&s->failures, failures);
     return failures;
 }
@@ -253,13 +253,13 @@ static void clear_failures(struct page *page) requires_lock(&page->lock)
 
 /* The failures of PAGE that count now. Of an ejected backend it is the count that ejected it: it slides no
  * more. */
-static uint64_t failures_now(const struct ledger *l, struct page *page) requires_lock(&page->lock)
+static uint64_t failures_now(struct page *page) requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
-    if (l->policy.window_ms == 0 || s->ejected) {
+    if (s->policy.window_ms == 0 || s->ejected) {
         return counter_get(&s->failures);
     }
-    return window_sum(&s->window, clock_mono(), l->policy.window_ms);
+    return window_sum(&s->window, clock_mono(), s->policy.window_ms);
 }
 
 /* Counts the failure of TICKET's attempt against the backend, if it is up and has not come back since.
@@ -271,7 +271,7 @@ static bool count_failure(struct ledger *l, struct page *page, const struct atte
     if (s->state != BACKEND_UP || ticket->readmits != s->readmits) {
         return false;
     }
-    if (add_failure(l, page) <= l->policy.eject_after) {
+    if (add_failure(page) <= s->policy.eject_after) {
         return false;
     }
     set_health(l, page, true, s->down);
@@ -374,7 +374,7 @@ bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket 
 static enum probe_effect bring_back(struct ledger *l, struct page *page) requires_lock(&page->lock)
 {
     struct page_shared *s = &page->shared;
-    bool readmit = l->policy.readmit_by_probes;
+    bool readmit = s->policy.readmit_by_probes;
     bool changes = s->down || (s->ejected && readmit);
     if (!changes) {
         return PROBE_NO_EFFECT;
@@ -394,7 +394,7 @@ enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *
     lock_take(&page->lock);
     struct page_shared *s = &page->shared;
     if (ticket->changes == s->changes) {
-        enum probe_turn turn = probe_track_count(&s->probes, good, l->policy.rise, l->policy.fall);
+        enum probe_turn turn = probe_track_count(&s->probes, good, s->policy.rise, s->policy.fall);
         if (turn == PROBE_RISEN) {
             effect = bring_back(l, page);
         } else if (turn == PROBE_FALLEN && !s->down) {
@@ -442,6 +442,36 @@ static void wipe(struct ledger *l, struct page *page) requires_lock(&page->lock)
         (struct probe_track){.good = 0}; /* a reset is no return: what falls now falls for the first time */
 }
 
+/* Makes PAGE go by POLICY. The failures that count now are kept: as if they had all happened just now, when
+ * the window is another one. */
+static void adopt_policy(struct ledger *l, struct page *page, const struct ledger_policy *policy)
+    requires_lock(&page->lock)
+{
+    struct page_shared *s = &page->shared;
+    uint64_t failures = failures_now(page);
+    bool other_window = policy->window_ms != s->policy.window_ms;
+    s->policy = *policy;
+    counter_set(&s->failures, failures);
+    if (other_window && policy->window_ms > 0) {
+        window_begin(&s->window, clock_mono(), policy->window_ms, failures);
+    }
+    if (!policy->probed) { /* nobody would bring it back */
+        s->probes = (struct probe_track){.good = 0};
+        set_health(l, page, s->ejected, false);
+    }
+}
+
+void ledger_set_policy(struct ledger *l, const struct ledger_policy *policy)
+{
+    for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
+        struct page *page = &l->pages[i];
+        lock_take(&page->lock);
+        adopt_policy(l, page, policy);
+        lock_free(&page->lock);
+    }
+    tell_change(l);
+}
+
 uint64_t ledger_reset(struct ledger *l, uint32_t backend)
 {
     struct page *page = page_of(l, backend);
@@ -487,7 +517,7 @@ void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
         .attempts = counter_get(&s->attempts),
         .status_200 = counter_get(&s->status_200),
         .non_200 = counter_get(&s->non_200),
-        .failures = failures_now(l, page),
+        .failures = failures_now(page),
         .request_faults = counter_get(&s->request_faults),
         .error_connect = counter_get(&s->error_connect),
         .error_timeout = counter_get(&s->error_timeout),

@@ -61,6 +61,7 @@ struct attempt_ticket {
 struct ledger_policy {
     uint32_t eject_after;
     uint32_t window_ms; /* the count of failures slides over so much time; 0: it does not */
+    bool probed;        /* read by ledger_set_policy() alone: without probes nobody is `down` */
     bool readmit_by_probes;
     uint32_t rise, fall;  /* good or failed probes in a row that change the state */
     uint32_t interval_ms; /* from one probe to the next: what pauses are counted in */
@@ -95,6 +96,11 @@ struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy);
 
 /* Frees L, which nobody may use any more; NULL is fine. */
 void ledger_delete(struct ledger *l);
+
+/* From now on L goes by POLICY, which is copied. Counts and states stay, but for backends that are down when
+ * nobody probes any more: they are up. More failures than the new eject_after eject with the next one.
+ * Probes that began before must have ended. Any thread, no lock held. */
+void ledger_set_policy(struct ledger *l, const struct ledger_policy *policy);
 
 /* A new backend in SLOT, whose last one nobody works with any more: an empty page, up. Returns its epoch, as
  * ledger_reset() does. Any thread, no lock held. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A thread for each backend, so that one that hangs delays no other. Whatever a thread waits for, it waits
- * for the stop as well: an eventfd that nobody reads, so that it wakes all of them and stays that way.
+ * for its stop as well: an eventfd that nobody reads, so that it stays that way. What a thread is to do is
+ * fixed when it starts; when it is to do something else, it ends and another one starts.
  *
  * A probe is a new connection each time: a kept one would tell nothing about a backend that no longer
  * accepts. What keeps us from probing (no descriptor, no local port) says nothing about the backend, and is
@@ -26,23 +27,27 @@
 
 enum { STACK_BYTES = 128 << 10, HEAD_BYTES_MAX = 16 << 10, REQUEST_BYTES = CONFIG_TARGET_BYTES + 640 };
 
+/* What a thread is to do. Compared as bytes: all zeros before it is filled. */
+struct errand {
+    char name[CONFIG_NAME_BYTES];
+    char request[REQUEST_BYTES]; /* empty: connecting is all */
+    uint32_t slot;
+    uint32_t interval_ms, timeout_ms;
+};
+
 struct prober {
     struct probes *probes;
-    uint32_t backend;
+    struct errand errand;
     pthread_t thread;
-    size_t request_bytes;
-    char request[REQUEST_BYTES]; /* empty: connecting is all */
+    int stop_fd;
     char head[HEAD_BYTES_MAX];
 };
 
 struct probes {
-    const struct config *config;
     struct ledger *ledger;
     probe_addresses *addresses;
     void *owner;
-    int stop_fd;
-    uint32_t started;
-    struct prober list[];
+    struct prober *list[CONFIG_BACKENDS_MAX]; /* by slot; NULL where nobody probes */
 };
 
 /* What a probe found: NULL for all good, else why not, for the log. UNTOLD is compared by pointer. */
@@ -57,7 +62,7 @@ bool probes_wanted(const struct config *config)
 enum waited { WAIT_READY, WAIT_LATE, WAIT_STOPPED };
 
 /* Waits until FD (-1 for none) is ready for EVENTS. */
-static enum waited wait_for(const struct probes *p, int fd, short events, mono_ns deadline)
+static enum waited wait_for(const struct prober *p, int fd, short events, mono_ns deadline)
 {
     struct pollfd entries[2] = {{.fd = p->stop_fd, .events = POLLIN}, {.fd = fd, .events = events}};
     for (;;) {
@@ -78,7 +83,7 @@ static bool out_of_means(int error)
 }
 
 /* Connects to A. Returns what it found; when all is good *FD_ is the socket, which does not block. */
-static const char *connect_to(const struct probes *p, const union net_address *a, mono_ns deadline, int *fd_)
+static const char *connect_to(const struct prober *p, const union net_address *a, mono_ns deadline, int *fd_)
 {
     int fd = socket(a->base.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd == -1) {
@@ -142,7 +147,7 @@ static const char *read_head(struct prober *p, int fd, mono_ns deadline)
             scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE, .limit_bytes = sizeof p->head};
             continue;
         }
-        enum waited waited = wait_for(p->probes, fd, POLLIN, deadline);
+        enum waited waited = wait_for(p, fd, POLLIN, deadline);
         if (waited != WAIT_READY) {
             return waited == WAIT_LATE ? "no response in time" : untold;
         }
@@ -157,10 +162,11 @@ static const char *read_head(struct prober *p, int fd, mono_ns deadline)
 /* Asks on FD, a new connection. The request is short, so a new socket takes it whole. */
 static const char *ask(struct prober *p, int fd, mono_ns deadline)
 {
-    if (p->request_bytes == 0) {
+    size_t length = strlen(p->errand.request);
+    if (length == 0) {
         return all_good;
     }
-    struct iovec request = {.iov_base = p->request, .iov_len = p->request_bytes};
+    struct iovec request = {.iov_base = p->errand.request, .iov_len = length};
     if (net_send_all(fd, &request, 1, MSG_DONTWAIT) != 0) {
         return "connection closed early";
     }
@@ -173,14 +179,14 @@ static const char *probe_once(struct prober *p)
 {
     const struct probes *all = p->probes;
     struct net_addresses addresses;
-    all->addresses(all->owner, p->backend, &addresses);
-    mono_ns deadline = deadline_after_ms(clock_mono(), all->config->health.probe.timeout_ms);
+    all->addresses(all->owner, p->errand.slot, &addresses);
+    mono_ns deadline = deadline_after_ms(clock_mono(), p->errand.timeout_ms);
     const char *found = addresses.count == 0 ? "its name does not resolve" : untold;
     for (uint32_t i = 0; i < addresses.count; i++) {
         mono_ns now = clock_mono();
         int fd = -1;
         const char *why =
-            connect_to(all, &addresses.list[i], now + (deadline - now) / (addresses.count - i), &fd);
+            connect_to(p, &addresses.list[i], now + (deadline - now) / (addresses.count - i), &fd);
         if (why == all_good) {
             why = ask(p, fd, deadline);
             close(fd);
@@ -193,7 +199,7 @@ static const char *probe_once(struct prober *p)
 
 static void log_effect(const struct prober *p, enum probe_effect effect, const char *why)
 {
-    struct slice name = slice_of(p->probes->config->backends[p->backend].name);
+    struct slice name = slice_of(p->errand.name);
     if (effect == PROBE_TOOK_DOWN) {
         plog_pairs(CONFIG_LOG_WARN, "backend down: its probes fail",
                    (const struct plog_pair[]){{"backend", name},
@@ -209,7 +215,7 @@ static void log_effect(const struct prober *p, enum probe_effect effect, const c
 static void probe_round(struct prober *p)
 {
     struct probe_ticket ticket;
-    if (!ledger_probe_begin(p->probes->ledger, p->backend, &ticket)) {
+    if (!ledger_probe_begin(p->probes->ledger, p->errand.slot, &ticket)) {
         return;
     }
     const char *why = probe_once(p);
@@ -226,9 +232,9 @@ static void *run(void *argument)
     do {
         uint32_t random;
         random_bytes((unsigned char *)&random, sizeof random);
-        due = clock_mono() + probe_interval_ns(p->probes->config->health.probe.interval_ms, random);
+        due = clock_mono() + probe_interval_ns(p->errand.interval_ms, random);
         probe_round(p);
-    } while (wait_for(p->probes, -1, 0, due) != WAIT_STOPPED);
+    } while (wait_for(p, -1, 0, due) != WAIT_STOPPED);
     return NULL;
 }
 
@@ -247,44 +253,101 @@ static int start_thread(struct prober *p)
     return error;
 }
 
-static void prober_init(struct prober *p, struct probes *probes, uint32_t backend)
+/* What PLAN wants to be done about the backend in SLOT. */
+static void errand_init(struct errand *e, const struct plan *plan, uint32_t slot)
 {
-    const struct config *config = probes->config;
-    const char *path = config->health.probe.path;
-    p->probes = probes;
-    p->backend = backend;
+    const struct config_backend *backend = plan_backend(plan, slot);
+    const char *path = plan->config.health.probe.path;
+    memset(e, 0, sizeof *e);
+    memcpy(e->name, backend->name, strlen(backend->name));
+    e->slot = slot;
+    e->interval_ms = plan->config.health.probe.interval_ms;
+    e->timeout_ms = plan->config.health.probe.timeout_ms;
     if (path[0] != '\0') {
-        const char *authority = config->backends[backend].url + strlen("http://");
-        int n = snprintf(p->request, sizeof p->request,
+        const char *authority = backend->url + strlen("http://");
+        int n = snprintf(e->request, sizeof e->request,
                          "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: holdfast-probe/%s\r\nAccept: */*\r\n"
                          "Connection: close\r\n\r\n",
                          path, authority, HOLDFAST_VERSION);
-        MUST(n > 0 && (size_t)n < sizeof p->request);
-        p->request_bytes = (size_t)n;
+        MUST(n > 0 && (size_t)n < sizeof e->request);
     }
 }
 
-struct probes *probes_start(const struct config *config, struct ledger *ledger, probe_addresses *addresses,
-                            void *owner)
+/* Ends P's thread, whatever it waits for, and frees P; NULL is fine. */
+static void prober_stop(struct prober *p)
 {
-    uint32_t count = (uint32_t)config->backend_count;
-    struct probes *p = calloc(1, sizeof *p + count * sizeof p->list[0]);
+    if (p != NULL) {
+        MUST_0(eventfd_write(p->stop_fd, 1));
+        MUST_0(pthread_join(p->thread, NULL));
+        close(p->stop_fd);
+        free(p);
+    }
+}
+
+/* Starts a thread for ERRAND. NULL with errno. */
+static struct prober *prober_start(struct probes *probes, const struct errand *errand)
+{
+    struct prober *p = calloc(1, sizeof *p);
     if (p == NULL) {
         return NULL;
     }
-    p->config = config;
+    p->probes = probes;
+    p->errand = *errand;
+    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int error = p->stop_fd == -1 ? errno : start_thread(p);
+    if (error != 0) {
+        if (p->stop_fd != -1) {
+            close(p->stop_fd);
+        }
+        free(p);
+        errno = error;
+        return NULL;
+    }
+    return p;
+}
+
+bool probes_change(struct probes *p, const struct plan *plan)
+{
+    struct prober *next[CONFIG_BACKENDS_MAX] = {NULL};
+    uint64_t wanted = probes_wanted(&plan->config) ? plan->members : 0;
+    for (uint64_t rest = wanted; rest != 0; rest &= rest - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        struct prober *now = p->list[slot];
+        struct errand errand;
+        errand_init(&errand, plan, slot);
+        bool goes_on = now != NULL && memcmp(&now->errand, &errand, sizeof errand) == 0;
+        next[slot] = goes_on ? now : prober_start(p, &errand);
+        if (next[slot] == NULL) {
+            int error = errno;
+            for (uint32_t i = 0; i < slot; i++) {
+                prober_stop(next[i] == p->list[i] ? NULL : next[i]);
+            }
+            errno = error;
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
+        if (next[i] != p->list[i]) {
+            prober_stop(p->list[i]);
+            p->list[i] = next[i];
+        }
+    }
+    return true;
+}
+
+struct probes *probes_start(const struct plan *plan, struct ledger *ledger, probe_addresses *addresses,
+                            void *owner)
+{
+    struct probes *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return NULL;
+    }
     p->ledger = ledger;
     p->addresses = addresses;
     p->owner = owner;
-    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = p->stop_fd == -1 ? errno : 0;
-    for (uint32_t i = 0; i < count && error == 0; i++) {
-        prober_init(&p->list[i], p, i);
-        error = start_thread(&p->list[i]);
-        p->started += error == 0 ? 1 : 0;
-    }
-    if (error != 0) {
-        probes_stop(p);
+    if (!probes_change(p, plan)) {
+        int error = errno;
+        free(p);
         errno = error;
         return NULL;
     }
@@ -293,17 +356,8 @@ struct probes *probes_start(const struct config *config, struct ledger *ledger, 
 
 void probes_stop(struct probes *p)
 {
-    if (p == NULL) {
-        return;
-    }
-    if (p->started > 0) {
-        MUST_0(eventfd_write(p->stop_fd, 1));
-    }
-    for (uint32_t i = 0; i < p->started; i++) {
-        MUST_0(pthread_join(p->list[i].thread, NULL));
-    }
-    if (p->stop_fd != -1) {
-        close(p->stop_fd);
+    for (uint32_t i = 0; p != NULL && i < CONFIG_BACKENDS_MAX; i++) {
+        prober_stop(p->list[i]);
     }
     free(p);
 }

@@ -25,6 +25,13 @@ uint64_t window_add(struct window *w, mono_ns now, uint32_t window_ms)
     return window_sum(w, now, window_ms);
 }
 
+void window_begin(struct window *w, mono_ns now, uint32_t window_ms, uint64_t events)
+{
+    *w = (struct window){.newest = 0};
+    slide(w, now, window_ms);
+    w->counts[w->newest % WINDOW_BUCKETS] = events < UINT32_MAX ? (uint32_t)events : UINT32_MAX;
+}
+
 uint64_t window_sum(struct window *w, mono_ns now, uint32_t window_ms)
 {
     uint64_t sum = 0;

@@ -22,6 +22,9 @@ struct window {
  * it. */
 uint64_t window_add(struct window *w, mono_ns now, uint32_t window_ms);
 
+/* Empties W and counts EVENTS at NOW: for a window of another width. */
+void window_begin(struct window *w, mono_ns now, uint32_t window_ms, uint64_t events);
+
 /* Returns how many events there are in the WINDOW_MS up to NOW. */
 uint64_t window_sum(struct window *w, mono_ns now, uint32_t window_ms);
 

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * The program: options, signals, start and stop. */
+#include "common/clock.h"
 #include "common/log.h"
 #include "common/panic.h"
 #include "proxy/options.h"
 #include "proxy/proxy.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 
 enum { EXIT_CLEAN = 0, EXIT_RUN_TIME = 1, EXIT_USAGE = 2 };
+enum { TIDY_MS = 100 };
+
+/* The command line, and what came of it at the start. */
+struct command {
+    int argc;
+    char **argv;
+    struct options options;
+};
 
 /* The signals that main waits for. They are blocked in every thread, so that none is interrupted by them. */
 static void block_signals(sigset_t *waited_)
@@ -23,10 +33,60 @@ static void block_signals(sigset_t *waited_)
     MUST(signal(SIGXFSZ, SIG_IGN) != SIG_ERR); /* write(2) says EFBIG instead: that body gets 503 */
 }
 
+/* Waits for a signal. While TIDY is false old plans wait to be freed: then it looks after them meanwhile. */
+static int wait_for_signal(const sigset_t *waited, struct running_proxy *running, bool *tidy)
+{
+    const struct timespec while_untidy = {.tv_nsec = TIDY_MS * NS_PER_MS};
+    for (;;) {
+        int caught = sigtimedwait(waited, NULL, *tidy ? NULL : &while_untidy);
+        if (caught > 0) {
+            return caught;
+        }
+        MUST(errno == EAGAIN || errno == EINTR);
+        *tidy = proxy_tidy(running);
+    }
+}
+
+/* Puts the config file as it is now in force. */
+static void reload(struct command *command, struct running_proxy *running)
+{
+    static struct options options; /* large, as in main() */
+    struct config_error wrong;
+    struct proxy_error error;
+    if (command->options.config_path == NULL) {
+        plog(CONFIG_LOG_WARN, "nothing to reload: there is no config file, see --config");
+    } else if (!options_read_again(command->argc, command->argv, &options, &wrong)) {
+        plog(CONFIG_LOG_ERROR, "config not reloaded, the old one stays in force: %s", wrong.text);
+    } else if (!proxy_reload(running, &options.config, &error)) {
+        plog(CONFIG_LOG_ERROR, "config not reloaded, the old one stays in force: %s", error.text);
+    }
+}
+
+/* Serves until a signal says to stop. */
+static void serve(struct command *command, struct running_proxy *running, const sigset_t *waited)
+{
+    bool tidy = true;
+    for (;;) {
+        switch (wait_for_signal(waited, running, &tidy)) {
+        case SIGHUP:
+            reload(command, running);
+            tidy = false;
+            break;
+        case SIGUSR1:
+            plog(CONFIG_LOG_WARN, "signal ignored: there is no log file to reopen");
+            break;
+        default:
+            return;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
-    static struct options options; /* large: not on the stack */
-    switch (options_read(argc, argv, &options, stdout, stderr)) {
+    static struct command command; /* large: not on the stack */
+    command.argc = argc;
+    command.argv = argv;
+    switch (options_read(argc, argv, &command.options, stdout, stderr)) {
     case OPTIONS_EXIT_OK:
         return EXIT_CLEAN;
     case OPTIONS_EXIT_USAGE:
@@ -36,20 +96,14 @@ int main(int argc, char **argv)
     }
     sigset_t waited;
     block_signals(&waited);
-    plog_configure(options.config.log_level, options.config.log_format);
+    plog_configure(command.options.config.log_level, command.options.config.log_format);
     struct proxy_error error;
-    struct running_proxy *running = proxy_start(&options.config, &error);
+    struct running_proxy *running = proxy_start(&command.options.config, &error);
     if (running == NULL) {
         fprintf(stderr, "holdfast: %s\n", error.text);
         return EXIT_RUN_TIME;
     }
-    int caught = 0;
-    while (caught != SIGTERM && caught != SIGINT) {
-        MUST_0(sigwait(&waited, &caught));
-        if (caught == SIGHUP || caught == SIGUSR1) {
-            plog(CONFIG_LOG_WARN, "signal ignored: nothing is reloaded or reopened yet");
-        }
-    }
+    serve(&command, running, &waited);
     proxy_stop(running);
     plog(CONFIG_LOG_INFO, "stopped");
     return EXIT_CLEAN;

@@ -272,6 +272,24 @@ static bool check_whole(const struct options *o, bool admin_given, struct config
     return config_check(&o->config, place, error_);
 }
 
+/* Fills *OPTIONS_ from the defaults, the file that LINE names, and LINE. */
+static bool load(const struct line *line, struct options *options_, struct config_error *error_)
+{
+    options_->config_path = line->value[CONFIG];
+    options_->check_only = line->value[CHECK] != NULL;
+    config_defaults(&options_->config);
+    return (options_->config_path == NULL ||
+            config_read_file(&options_->config, options_->config_path, error_)) &&
+           set_all(&options_->config, line, error_) &&
+           check_whole(options_, line->value[ADMIN] != NULL, error_);
+}
+
+bool options_read_again(int argc, char **argv, struct options *options_, struct config_error *error_)
+{
+    struct line line = {.backend_count = 0};
+    return scan(argc, argv, &line, error_) && load(&line, options_, error_);
+}
+
 enum options_result options_read(int argc, char **argv, struct options *options_, FILE *out, FILE *err)
 {
     struct line line = {.backend_count = 0};
@@ -287,13 +305,7 @@ enum options_result options_read(int argc, char **argv, struct options *options_
             fputs("holdfast " HOLDFAST_VERSION "\n", out);
         return OPTIONS_EXIT_OK;
     }
-    options_->config_path = line.value[CONFIG];
-    options_->check_only = line.value[CHECK] != NULL;
-    config_defaults(&options_->config);
-    if ((options_->config_path != NULL &&
-         !config_read_file(&options_->config, options_->config_path, &error)) ||
-        !set_all(&options_->config, &line, &error) ||
-        !check_whole(options_, line.value[ADMIN] != NULL, &error)) {
+    if (!load(&line, options_, &error)) {
         fprintf(err, "%s\n", error.text);
         return OPTIONS_EXIT_USAGE;
     }

@@ -32,4 +32,10 @@ struct options {
 must_check enum options_result options_read(int argc, char **argv, struct options *options_, FILE *out,
                                             FILE *err);
 
+/* Reads the config file once more, for a reload, into *OPTIONS_, and sets over it what ARGV says, the same
+ * ARGV that options_read() took. False with *ERROR_, one line; *OPTIONS_ is then unspecified. Not for two
+ * threads at once. */
+must_check bool options_read_again(int argc, char **argv, struct options *options_,
+                                   struct config_error *error_);
+
 #endif

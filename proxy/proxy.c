@@ -3,6 +3,7 @@
  * undo(), which takes a half-made proxy too. */
 #include "proxy/proxy.h"
 
+#include "common/config_change.h"
 #include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
@@ -186,6 +187,19 @@ static void places(void *owner, uint32_t slot, struct admin_places *places_)
     places_->resolve_error = resolver == NULL ? NULL : resolver_trouble(resolver);
 }
 
+static struct ledger_policy policy_of(const struct config *config)
+{
+    return (struct ledger_policy){
+        .eject_after = config->health.eject_after,
+        .window_ms = config->health.window_ms,
+        .probed = probes_wanted(config),
+        .readmit_by_probes = config->health.readmit == CONFIG_READMIT_PROBE,
+        .rise = config->health.probe.rise,
+        .fall = config->health.probe.fall,
+        .interval_ms = config->health.probe.interval_ms,
+    };
+}
+
 /* What needs no thread. */
 static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
 {
@@ -196,15 +210,8 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
         return false;
     }
     balancer_init(&p->balancer);
-    p->ledger = ledger_new((uint32_t)config->backend_count,
-                           &(struct ledger_policy){
-                               .eject_after = config->health.eject_after,
-                               .window_ms = config->health.window_ms,
-                               .readmit_by_probes = config->health.readmit == CONFIG_READMIT_PROBE,
-                               .rise = config->health.probe.rise,
-                               .fall = config->health.probe.fall,
-                               .interval_ms = config->health.probe.interval_ms,
-                           });
+    struct ledger_policy policy = policy_of(config);
+    p->ledger = ledger_new((uint32_t)config->backend_count, &policy);
     p->evidence = evidence_new(CONFIG_BACKENDS_MAX);
     p->traffic = traffic_new(config->workers + 2);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
@@ -258,20 +265,6 @@ static bool start_drills(struct running_proxy *r, struct proxy_error *error_)
     return p->drills != NULL;
 }
 
-static bool start_probes(struct running_proxy *r, struct proxy_error *error_)
-{
-    const struct proxy *p = &r->proxy;
-    const struct config *config = &plans_current(p->plans)->config;
-    if (!probes_wanted(config)) {
-        return true;
-    }
-    r->probes = probes_start(config, p->ledger, addresses_of, r);
-    if (r->probes == NULL) {
-        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
-    }
-    return r->probes != NULL;
-}
-
 /* The threads. The sockets become theirs as each is started. */
 static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd, struct proxy_error *error_)
 {
@@ -298,7 +291,9 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
         }
         *admin_fd = -1;
     }
-    if (!start_probes(r, error_)) {
+    r->probes = probes_start(plans_current(p->plans), p->ledger, addresses_of, r);
+    if (r->probes == NULL) {
+        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
         return false;
     }
     r->listener = listener_start(p, *listen_fd);
@@ -385,6 +380,100 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
     plog(CONFIG_LOG_INFO, "listening on port %u, admin on port %u, %u workers, %zu backends", port,
          admin_port, config->workers, config->backend_count);
     return r;
+}
+
+static void log_fixed_key(void *owner, const char *path)
+{
+    (void)owner;
+    plog_pairs(CONFIG_LOG_WARN, "a changed key needs a restart: its old value stays in force",
+               (const struct plog_pair[]){{"key", slice_of(path)}, {.key = NULL}});
+}
+
+bool proxy_tidy(struct running_proxy *r)
+{
+    uint64_t named = plans_sweep(r->proxy.plans);
+    release_upstreams(r, ~named);
+    return plans_waiting(r->proxy.plans) == 0;
+}
+
+/* Makes the plan of CONFIG, but for what it can't change. NULL with *ERROR_. */
+static struct plan *plan_change(struct running_proxy *r, const struct config *config,
+                                struct proxy_error *error_)
+{
+    const struct plan *now = plans_current(r->proxy.plans);
+    proxy_tidy(r);
+    struct plan *next = plan_make(config, now, r->upstreams_made);
+    if (next == NULL) {
+        fail(error_, "%s",
+             errno == ENOSPC ? "requests are still in flight on backends that left, and there is room for 64 "
+                               "with them; try again when they have ended"
+                             : "out of memory");
+    }
+    return next;
+}
+
+/* Takes backends into SLOTS, or lets those there leave. */
+static void admit(struct proxy *p, uint64_t slots)
+{
+    for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        evidence_reset(p->evidence, slot, ledger_admit(p->ledger, slot));
+    }
+}
+
+static void dismiss(struct proxy *p, uint64_t slots)
+{
+    for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
+        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
+        ledger_dismiss(p->ledger, slot);
+        if (p->drills != NULL) {
+            drill_end(p->drills, slot);
+        }
+        upstream_trim(&p->upstreams[slot], DEADLINE_NO);
+    }
+}
+
+/* Makes what NEXT's backends in ADDED need. */
+static bool prepare(struct running_proxy *r, const struct plan *next, uint64_t added,
+                    struct proxy_error *error_)
+{
+    if (!make_upstreams(r, next, added, error_)) {
+        return false;
+    }
+    admit(&r->proxy, added);
+    if (!probes_change(r->probes, next)) {
+        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
+        dismiss(&r->proxy, added);
+        release_upstreams(r, added);
+        return false;
+    }
+    return true;
+}
+
+bool proxy_reload(struct running_proxy *r, const struct config *config, struct proxy_error *error_)
+{
+    struct proxy *p = &r->proxy;
+    const struct plan *now = plans_current(p->plans);
+    struct plan *next = plan_change(r, config, error_);
+    if (next == NULL) {
+        return false;
+    }
+    uint64_t added = next->members & ~now->members, removed = now->members & ~next->members;
+    if (!prepare(r, next, added, error_)) {
+        plan_delete(next);
+        return false;
+    }
+    config_keep_fixed(&next->config, &now->config, log_fixed_key, NULL);
+    struct ledger_policy policy = policy_of(&next->config);
+    ledger_set_policy(p->ledger, &policy);
+    tunnels_set_idle(p->tunnels, next->config.timeouts.tunnel_idle_ms);
+    plog_configure(next->config.log_level, next->config.log_format);
+    plans_publish(p->plans, next);
+    dismiss(p, removed);
+    queue_changed(&p->queue);
+    plog(CONFIG_LOG_INFO, "config reloaded: %zu backends, %d new, %d left", next->config.backend_count,
+         __builtin_popcountll(added), __builtin_popcountll(removed));
+    return true;
 }
 
 static uint32_t open_connections(const struct proxy *p)

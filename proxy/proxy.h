@@ -52,6 +52,17 @@ struct running_proxy; /* opaque: the proxy and its threads */
  */
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_);
 
+/* Puts CONFIG, which is copied, in force, but for keys that need a restart: those keep their values, and a
+ * line of the log names each that differs. Backends that stay keep all that is known of them; to those that
+ * leave nothing new is sent. No connection and no request is lost. False with *ERROR_, and nothing is
+ * changed. Blocks while names of new backends are resolved. On the thread that started the proxy. */
+must_check bool proxy_reload(struct running_proxy *r, const struct config *config,
+                             struct proxy_error *error_);
+
+/* Frees what earlier reloads replaced and nobody uses any more. False when there is more to free later. The
+ * same thread. */
+bool proxy_tidy(struct running_proxy *r);
+
 /* Drains and stops: stops accepting, closes idle connections, lets requests in flight finish until drain_ms
  * of the configuration have passed, cuts what is left, ends all threads and frees everything. */
 void proxy_stop(struct running_proxy *r);

@@ -47,7 +47,7 @@ struct tunnel {
 
 struct tunnels {
     uint32_t max;
-    uint32_t idle_ms;
+    _Atomic uint32_t idle_ms;
     int epoll_fd;
     int wake_fd;
     pthread_t thread;
@@ -236,9 +236,10 @@ static void serve_due(struct tunnels *t, mono_ns now)
 static void end_idle(struct tunnels *t, mono_ns now)
 {
     struct tunnel *next;
+    uint32_t idle_ms = atomic_load_explicit(&t->idle_ms, memory_order_relaxed);
     for (struct tunnel *tunnel = t->list; tunnel != NULL; tunnel = next) {
         next = tunnel->next;
-        if (!tunnel->due && now > deadline_after_ms(tunnel->moved, t->idle_ms)) {
+        if (!tunnel->due && now > deadline_after_ms(tunnel->moved, idle_ms)) {
             unlink_and_free(t, tunnel);
         }
     }
@@ -274,6 +275,11 @@ static void *tunnels_main(void *argument)
     return NULL;
 }
 
+void tunnels_set_idle(struct tunnels *t, uint32_t idle_ms)
+{
+    atomic_store_explicit(&t->idle_ms, idle_ms, memory_order_relaxed);
+}
+
 struct tunnels *tunnels_start(uint32_t max, uint32_t idle_ms)
 {
     struct tunnels *t = calloc(1, sizeof *t);
@@ -281,7 +287,7 @@ struct tunnels *tunnels_start(uint32_t max, uint32_t idle_ms)
         return NULL;
     }
     t->max = max;
-    t->idle_ms = idle_ms;
+    tunnels_set_idle(t, idle_ms);
     lock_init(&t->shared.lock);
     t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     t->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

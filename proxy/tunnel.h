@@ -16,6 +16,9 @@ struct tunnels; /* opaque; lives from start to exit */
 /* Starts the thread, for at most MAX tunnels at once, each of which may rest IDLE_MS. NULL with errno set. */
 struct tunnels *tunnels_start(uint32_t max, uint32_t idle_ms);
 
+/* From now on each tunnel may rest IDLE_MS. Any thread. */
+void tunnels_set_idle(struct tunnels *t, uint32_t idle_ms);
+
 /* Closes all tunnels, ends the thread and frees T; NULL is fine. */
 void tunnels_stop(struct tunnels *t);
 

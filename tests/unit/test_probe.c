@@ -54,7 +54,10 @@ static void start(bool readmit)
                                                    .rise = RISE,
                                                    .fall = FALL,
                                                    .interval_ms = config.health.probe.interval_ms});
-    probes = probes_start(&config, ledger, addresses_of, places);
+    struct plan *plan = plan_make(&config, NULL, 0);
+    ck_assert_ptr_nonnull(plan);
+    probes = probes_start(plan, ledger, addresses_of, places);
+    plan_delete(plan);
     ck_assert_ptr_nonnull(probes);
 }
 
@@ -226,9 +229,34 @@ START_TEST(stop_waits_for_nothing)
 }
 END_TEST
 
+START_TEST(a_change_touches_only_what_it_is_about)
+{
+    start(false);
+    int waiting = take_probe(1); /* is to be judged, whatever becomes of the other one */
+    close(take_probe(0));
+    struct plan *same = plan_make(&config, NULL, 0);
+    ck_assert(probes_change(probes, same));
+    plan_delete(same);
+    answer(waiting, good); /* it was not cut */
+    config.backend_count = 1;
+    struct plan *fewer = plan_make(&config, NULL, 0);
+    ck_assert(probes_change(probes, fewer)); /* ends the thread of the second */
+    plan_delete(fewer);
+    int fd = take_probe(0);
+    config.health.probe.path[0] = '\0';
+    struct plan *none = plan_make(&config, NULL, 0);
+    ck_assert(probes_change(probes, none));
+    plan_delete(none);
+    char byte;
+    ck_assert_int_eq(recv(fd, &byte, 1, 0), 0); /* its thread is gone */
+    close(fd);
+}
+END_TEST
+
 START_TEST(without_descriptors_nobody_is_to_blame)
 {
     config.health.probe.path[0] = '\0';
+    config.health.readmit = CONFIG_READMIT_PROBE;
     struct rlimit before, few;
     start(false);
     close(accept(listeners[0], NULL, NULL));
@@ -254,6 +282,7 @@ int main(void)
     tcase_add_test(tests, another_address_of_the_name_will_do);
     tcase_add_test(tests, a_connection_readmits_where_there_is_no_path);
     tcase_add_test(tests, stop_waits_for_nothing);
+    tcase_add_test(tests, a_change_touches_only_what_it_is_about);
     tcase_add_test(tests, without_descriptors_nobody_is_to_blame);
     Suite *suite = suite_create("probe");
     suite_add_tcase(suite, tests);
