@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # The front end. Two images of one build: "slim" on Debian, with a shell to look around, and "minimal", which has
-# The front end. Two images of one build: "slim" on Debian, with a shell to look around, and "minimal", which has
+# the program, the libraries it needs and little else. Both run as uid 10001 on a read-only root.
 #
 # Made by deploy/images/build; or by hand, from the root of the project:
 #   docker build --file deploy/images/holdfast.Dockerfile --target slim --tag holdfast:0.1.0 .
