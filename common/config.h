@@ -57,6 +57,7 @@ struct config {
     uint32_t workers;
     struct cidr_set trusted_proxies; /* peers that may name the client in fields of a request */
     bool proxy_protocol;             /* each connection begins with a PROXY header */
+    uint32_t drain_grace_ms;         /* 0: draining begins at once */
     uint32_t drain_ms;
     struct {
         bool enabled; /* false: "off" */

@@ -51,6 +51,7 @@ static const struct config_key keys[] = {
     {.path = "trusted_proxies", .kind = CONFIG_KIND_NETWORKS, .fallback = "[]",
      .offset = offsetof(struct config, trusted_proxies)},
     {BOOLEAN(proxy_protocol, "false"), .fixed = true},
+    {NUMBER(drain_grace_ms, "0", 0, 3600000)},
     {NUMBER(drain_ms, "10000", 0, 3600000)},
     {.path = "admin.listen", .kind = CONFIG_KIND_ADDRESS_OR_OFF, .fallback = "127.0.0.1:8081",
      .offset = offsetof(struct config, admin.listen), .flag_offset = offsetof(struct config, admin.enabled),

@@ -6,6 +6,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -207,6 +208,22 @@ int net_listen(const struct config_address *address, int backlog, const char **w
         fd = listen_on(&any4, false, backlog, why_);
     }
     return fd;
+}
+
+bool net_ignore_new(int fd)
+{
+    enum {
+        FLAGS_OFFSET = 13,
+        FLAG_SYN = 0x02
+    }; /* RFC 9293, 3.1; the filter sees a segment from its header on */
+    struct sock_filter drop_syn[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, FLAGS_OFFSET),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, FLAG_SYN, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+    };
+    struct sock_fprog program = {.len = sizeof drop_syn / sizeof drop_syn[0], .filter = drop_syn};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0;
 }
 
 int net_connect_check(int fd)

@@ -66,6 +66,13 @@ bool net_same(const struct net_addresses *a, const struct net_addresses *b);
  * hangs), or -1 with errno set and *WHY_ a static text. */
 must_check int net_listen(const struct config_address *address, int backlog, const char **why_);
 
+/* From now on the kernel drops what would begin a new connection to FD, which listens, as if it were lost on
+ * the way; who began before is let in as ever. Its client tries again a second later. So a socket can be
+ * closed without resetting a connection that its client believes is made: first this, a little later accept
+ * all, then close. (A filter on the socket: socket(7), SO_ATTACH_FILTER.) False with errno set where the
+ * system has no such filters. */
+must_check bool net_ignore_new(int fd);
+
 /* Connects to A, waiting until DEADLINE at most. Returns a blocking, close-on-exec socket with TCP_NODELAY,
  * or -1 with errno set (ETIMEDOUT when the deadline passed). */
 must_check int net_connect(const union net_address *a, mono_ns deadline);

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Out of descriptors or memory, accept(2) fails while the connection stays in the backlog: to try again at
- * once would spin. The thread pauses for one tick instead, or until a connection closes by itself. */
+ * once would spin. The thread pauses for one tick instead, or until a connection closes by itself.
+ *
+ * A close of the listening socket resets the connections in its backlog, and those whose handshake is under
+ * way: their clients believe that they are connected, and may have sent a request. So the kernel is told to
+ * ignore new ones first. */
 #include "proxy/listener.h"
 
 #include "common/descriptors.h"
@@ -21,10 +25,13 @@
 #include <unistd.h>
 
 enum {
-    TICK_MS = 100,        /* how late a deadline of a parked connection may be noticed */
-    UPSTREAM_REST_S = 30, /* an idle backend connection is closed after this long */
-    ACCEPT_BATCH = 64,    /* connections taken between two looks at the clock */
-    LEAVING_MAX = 256,    /* connections that were turned away and are not closed yet */
+    TICK_MS = 100,          /* how late a deadline of a parked connection may be noticed */
+    DRAIN_TICK_MS = 10,     /* the same while draining */
+    SETTLE_MS = 250,        /* a handshake under way has so long to end: one round trip, and some */
+    LAST_REQUEST_MS = 1000, /* an idle connection has so long for one more request when draining begins */
+    UPSTREAM_REST_S = 30,   /* an idle backend connection is closed after this long */
+    ACCEPT_BATCH = 64,      /* connections taken between two looks at the clock */
+    LEAVING_MAX = 256,      /* connections that were turned away and are not closed yet */
     LEAVING_MS = 1000,
     COMPLAINT_REST_S = 10,
 };
@@ -40,10 +47,15 @@ struct listener {
     struct proxy *proxy;
     const struct plan *plan; /* held while the thread is awake */
     pthread_t thread;
-    int fd;      /* -1 once draining; the thread's own */
-    int wake_fd; /* eventfd: look at the two below */
+    int fd;      /* -1 once closed; the thread's own */
+    int wake_fd; /* eventfd: look at DRAIN and STOP */
     _Atomic bool drain;
+    mono_ns settled;    /* since DRAIN: by then those are in who had begun to connect */
+    mono_ns idle_until; /* since DRAIN: later no connection rests between two requests */
+    mono_ns close_at;   /* when the listening socket is closed, 0 before DRAIN; the thread's own */
+    _Atomic bool closed;
     _Atomic bool stop;
+    bool paused; /* accept waits */
     uint32_t leaving_first, leaving_count;
     struct leaving leaving[LEAVING_MAX]; /* a ring, the oldest first */
     uint32_t open_max;                   /* connections that the descriptors allow; beyond it, accept waits */
@@ -132,9 +144,9 @@ static void sweep(struct listener *l, mono_ns now)
 {
     let_go(l, now);
     struct proxy *proxy = l->proxy;
-    bool draining = atomic_load(&l->drain);
+    bool every_idle = atomic_load(&l->drain) && now >= l->idle_until;
     struct session_sweep session_sweep = {.proxy = proxy, .plan = l->plan};
-    parking_sweep(proxy->parking, now, draining, session_overdue, &session_sweep);
+    parking_sweep(proxy->parking, now, every_idle, session_overdue, &session_sweep);
     mono_ns since = l->starved ? DEADLINE_NO : now - UPSTREAM_REST_S * NS_PER_S;
     for (size_t i = 0; i < l->plan->config.backend_count; i++) {
         upstream_trim(&proxy->upstreams[l->plan->slots[i]], since);
@@ -169,32 +181,60 @@ static bool must_pause(struct listener *l)
     return l->starved || parking_open(l->proxy->parking) >= l->open_max;
 }
 
+/* Takes some of those who wait. Returns whether all are taken, or none can be. */
+static bool accept_some(struct listener *l)
+{
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        l->paused = must_pause(l);
+        if (l->paused || !accept_one(l)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* First nobody may begin to connect any more; when those who had begun are in, the socket is closed. */
+static void withdraw(struct listener *l, mono_ns now)
+{
+    if (l->close_at == 0) {
+        bool gently = net_ignore_new(l->fd); /* or else at once: more would come all the time */
+        l->close_at = gently ? l->settled : now;
+    }
+    if (accept_some(l) && now >= l->close_at) {
+        close(l->fd);
+        l->fd = -1;
+        atomic_store(&l->closed, true);
+    }
+}
+
+/* Waits for somebody to come, or for the next tick, and holds the plan from then on. */
+static void await_next(struct listener *l, uint32_t reader)
+{
+    struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN},
+                             {.fd = l->paused ? -1 : l->fd, .events = POLLIN}};
+    plans_let_go(l->proxy->plans, reader);
+    int ready = poll(wait, 2, atomic_load(&l->drain) ? DRAIN_TICK_MS : TICK_MS);
+    MUST(ready != -1 || errno == EINTR);
+    l->plan = plans_hold(l->proxy->plans, reader);
+    if (ready > 0 && (wait[0].revents & POLLIN) != 0) {
+        uint64_t count;
+        ssize_t got = read(l->wake_fd, &count, sizeof count);
+        (void)got;
+    }
+}
+
 static void *listener_main(void *argument)
 {
     struct listener *l = argument;
     pthread_setname_np(pthread_self(), "hf-listener");
     uint32_t reader = l->proxy->workers + READER_LISTENER;
     mono_ns swept = clock_mono();
-    bool paused = false;
     while (!atomic_load(&l->stop)) {
-        struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN},
-                                 {.fd = paused ? -1 : l->fd, .events = POLLIN}};
-        plans_let_go(l->proxy->plans, reader);
-        int ready = poll(wait, 2, TICK_MS);
-        MUST(ready != -1 || errno == EINTR);
-        l->plan = plans_hold(l->proxy->plans, reader);
-        if (ready > 0 && (wait[0].revents & POLLIN) != 0) {
-            uint64_t count;
-            ssize_t got = read(l->wake_fd, &count, sizeof count);
-            (void)got;
-        }
-        if (atomic_load(&l->drain) && l->fd != -1) {
-            close(l->fd);
-            l->fd = -1;
-        }
-        paused = must_pause(l);
-        for (int i = 0; l->fd != -1 && !paused && ready > 0 && i < ACCEPT_BATCH && accept_one(l); i++) {
-            paused = must_pause(l);
+        await_next(l, reader);
+        if (l->fd != -1 && atomic_load(&l->drain)) {
+            withdraw(l, clock_mono());
+        } else if (l->fd != -1) {
+            accept_some(l);
         }
         mono_ns now = clock_mono();
         if (now >= deadline_after_ms(swept, TICK_MS) || atomic_load(&l->drain)) {
@@ -241,10 +281,18 @@ static void wake(struct listener *l)
     MUST(written == sizeof one);
 }
 
-void listener_drain(struct listener *l)
+void listener_drain(struct listener *l, uint32_t drain_ms)
 {
+    mono_ns now = clock_mono();
+    l->settled = deadline_after_ms(now, drain_ms / 4 < SETTLE_MS ? drain_ms / 4 : SETTLE_MS);
+    l->idle_until = deadline_after_ms(now, drain_ms / 2 < LAST_REQUEST_MS ? drain_ms / 2 : LAST_REQUEST_MS);
     atomic_store(&l->drain, true);
     wake(l);
+}
+
+bool listener_is_closed(const struct listener *l)
+{
+    return atomic_load(&l->closed);
 }
 
 void listener_stop(struct listener *l)

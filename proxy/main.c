@@ -33,17 +33,30 @@ static void block_signals(sigset_t *waited_)
     MUST(signal(SIGXFSZ, SIG_IGN) != SIG_ERR); /* write(2) says EFBIG instead: that body gets 503 */
 }
 
-/* Waits for a signal. While TIDY is false old plans wait to be freed: then it looks after them meanwhile. */
-static int wait_for_signal(const sigset_t *waited, struct running_proxy *running, bool *tidy)
+/* sigtimedwait(2) until a point in time. 0 when that has passed. */
+static int next_signal(const sigset_t *waited, mono_ns until)
 {
-    const struct timespec while_untidy = {.tv_nsec = TIDY_MS * NS_PER_MS};
+    mono_ns now = clock_mono(), rest = until > now ? until - now : 0;
+    struct timespec wait = {.tv_sec = rest / NS_PER_S, .tv_nsec = rest % NS_PER_S};
+    int caught = sigtimedwait(waited, NULL, until == DEADLINE_NO ? NULL : &wait);
+    MUST(caught > 0 || errno == EAGAIN || errno == EINTR);
+    return caught > 0 ? caught : 0;
+}
+
+/* Waits for a signal. 0 when UNTIL has passed. While TIDY is false old plans wait to be freed: then it looks
+ * after them meanwhile. */
+static int wait_for_signal(const sigset_t *waited, struct running_proxy *running, bool *tidy, mono_ns until)
+{
     for (;;) {
-        int caught = sigtimedwait(waited, NULL, *tidy ? NULL : &while_untidy);
+        if (clock_mono() >= until) {
+            return 0;
+        }
+        mono_ns tidy_at = *tidy ? DEADLINE_NO : deadline_after_ms(clock_mono(), TIDY_MS);
+        int caught = next_signal(waited, deadline_earlier(tidy_at, until));
         if (caught > 0) {
             return caught;
         }
-        MUST(errno == EAGAIN || errno == EINTR);
-        *tidy = proxy_tidy(running);
+        *tidy = *tidy || proxy_tidy(running);
     }
 }
 
@@ -62,12 +75,13 @@ static void reload(struct command *command, struct running_proxy *running)
     }
 }
 
-/* Serves until a signal says to stop. */
-static void serve(struct command *command, struct running_proxy *running, const sigset_t *waited)
+/* Serves until a signal says to stop, or until UNTIL. */
+static void serve(struct command *command, struct running_proxy *running, const sigset_t *waited,
+                  mono_ns until)
 {
-    bool tidy = true;
+    bool tidy = false;
     for (;;) {
-        switch (wait_for_signal(waited, running, &tidy)) {
+        switch (wait_for_signal(waited, running, &tidy, until)) {
         case SIGHUP:
             reload(command, running);
             tidy = false;
@@ -103,7 +117,8 @@ int main(int argc, char **argv)
         fprintf(stderr, "holdfast: %s\n", error.text);
         return EXIT_RUN_TIME;
     }
-    serve(&command, running, &waited);
+    serve(&command, running, &waited, DEADLINE_NO);
+    serve(&command, running, &waited, proxy_leave(running));
     proxy_stop(running);
     plog(CONFIG_LOG_INFO, "stopped");
     return EXIT_CLEAN;

@@ -31,6 +31,7 @@ struct running_proxy {
     struct proxy proxy;
     struct pool *pool;
     struct listener *listener;
+    _Atomic bool leaving; /* not ready any more */
     struct admin_server *admin;
     struct probes *probes;
     struct admin_context admin_context;
@@ -175,7 +176,7 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
         .workers_total = r->proxy.workers,
         .workers_busy = pool_busy(r->pool),
         .queue_waiting = queue_waiting(&r->proxy.queue),
-        .ready = !atomic_load(&r->proxy.draining),
+        .ready = !atomic_load(&r->leaving),
     };
 }
 
@@ -481,15 +482,26 @@ static uint32_t open_connections(const struct proxy *p)
     return parking_open(p->parking) + tunnels_open(p->tunnels);
 }
 
+mono_ns proxy_leave(struct running_proxy *r)
+{
+    uint32_t grace_ms = plans_current(r->proxy.plans)->config.drain_grace_ms;
+    atomic_store(&r->leaving, true);
+    if (grace_ms > 0) {
+        plog(CONFIG_LOG_INFO, "leaving: not ready any more, draining begins in %u ms", grace_ms);
+    }
+    return deadline_after_ms(clock_mono(), grace_ms);
+}
+
 void proxy_stop(struct running_proxy *r)
 {
     struct proxy *p = &r->proxy;
     plog(CONFIG_LOG_INFO, "draining: %u connections are open", open_connections(p));
+    atomic_store(&r->leaving, true);
     atomic_store(&p->draining, true);
-    listener_drain(r->listener);
     uint32_t drain_ms = plans_current(p->plans)->config.drain_ms;
     mono_ns deadline = deadline_after_ms(clock_mono(), drain_ms);
-    while (open_connections(p) > 0 && clock_mono() < deadline) {
+    listener_drain(r->listener, drain_ms);
+    while ((!listener_is_closed(r->listener) || open_connections(p) > 0) && clock_mono() < deadline) {
         poll(NULL, 0, DRAIN_POLL_MS);
     }
     uint32_t left = open_connections(p);

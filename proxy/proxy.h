@@ -63,8 +63,13 @@ must_check bool proxy_reload(struct running_proxy *r, const struct config *confi
  * same thread. */
 bool proxy_tidy(struct running_proxy *r);
 
+/* From now on the proxy says that it is not ready, so that whoever sends clients here stops doing so; nothing
+ * else changes. Returns when its grace (drain_grace_ms of the configuration) is over. The same thread. */
+mono_ns proxy_leave(struct running_proxy *r);
+
 /* Drains and stops: stops accepting, closes idle connections, lets requests in flight finish until drain_ms
- * of the configuration have passed, cuts what is left, ends all threads and frees everything. */
+ * of the configuration have passed, cuts what is left, ends all threads and frees everything. The same
+ * thread. */
 void proxy_stop(struct running_proxy *r);
 
 #endif

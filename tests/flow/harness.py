@@ -372,11 +372,11 @@ class Named:
 class Holdfast:
     """The program under test, in front of BACKENDS (name to origin). It must end cleanly with the story."""
 
-    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN"), names=None):
+    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN"), names=None,
+                 admin=os.environ.get("FLOW_ADMIN")):
         self.address = as_pair(listen)
-        self.admin_address = as_pair(os.environ["FLOW_ADMIN"])
+        self.admin_address = as_pair(admin)
         self.folder = tempfile.TemporaryDirectory()
-        admin = os.environ["FLOW_ADMIN"]
         arguments = [os.environ["HOLDFAST"], "--listen", listen, "--admin", admin, *options]
         for name, origin in backends.items():
             arguments += ["--backend", f"{name}=http://{origin.authority}"]

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #define ROOT_KEYS                                                                                            \
-    "\"listen\", \"workers\", \"trusted_proxies\", \"proxy_protocol\", \"drain_ms\", \"admin\", "            \
+    "\"listen\", \"workers\", \"trusted_proxies\", \"proxy_protocol\", \"drain_grace_ms\", \"drain_ms\", "   \
+    "\"admin\", "                                                                                            \
     "\"backends\", \"balance\", \"hash_on\", \"resolve_ms\", \"health\", \"retry\", \"timeouts\", "          \
     "\"limits\", "                                                                                           \
     "\"log_level\" or \"log_format\""
@@ -86,6 +87,8 @@ static const struct wrong wrongs[] = {
     {"{\"workers\": null}", "1:13: \"workers\" is null, expected a whole number from 1 to 4096"},
     {"{\"workers\": true}", "1:13: \"workers\" is true, expected a whole number from 1 to 4096"},
     {"{\"workers\": [1]}", "1:13: \"workers\" is an array, expected a whole number from 1 to 4096"},
+    {"{\"drain_grace_ms\": 3600001}",
+     "1:20: \"drain_grace_ms\" is 3600001, expected a whole number from 0 to 3600000"},
     {"{\"drain_ms\": 3600001}", "1:14: \"drain_ms\" is 3600001, expected a whole number from 0 to 3600000"},
     {"{\"health\": {\"eject_after\": 1000001}}",
      "1:28: \"health.eject_after\" is 1000001, expected a whole number from 0 to 1000000"},
@@ -262,6 +265,7 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_str_eq(c.listen.host, "");
     ck_assert_uint_eq(c.listen.port, 80);
     ck_assert_uint_eq(c.workers, 256);
+    ck_assert_uint_eq(c.drain_grace_ms, 0);
     ck_assert_uint_eq(c.drain_ms, 10000);
     ck_assert(c.admin.enabled);
     ck_assert_str_eq(c.admin.listen.host, "127.0.0.1");
@@ -313,7 +317,8 @@ START_TEST(every_key_can_be_set)
     config_defaults(&c);
     must_read(
         &c,
-        "{\"listen\": \"[::1]:81\", \"workers\": 4096, \"drain_ms\": 0, \"proxy_protocol\": true,\n"
+        "{\"listen\": \"[::1]:81\", \"workers\": 4096, \"drain_grace_ms\": 3600000, \"drain_ms\": 0, "
+        "\"proxy_protocol\": true,\n"
         " \"trusted_proxies\": [\"10.0.0.0/8\", \"::1\"],\n"
         " \"admin\": {\"listen\": \"localhost:82\", \"token_file\": \"/etc/token\"},\n"
         " \"backends\": [{\"name\": \"gcp\", \"url\": \"http://10.0.0.1\", \"weight\": 256, "
@@ -338,6 +343,7 @@ START_TEST(every_key_can_be_set)
     ck_assert_str_eq(c.listen.host, "::1");
     ck_assert_uint_eq(c.listen.port, 81);
     ck_assert_uint_eq(c.workers, 4096);
+    ck_assert_uint_eq(c.drain_grace_ms, 3600000);
     ck_assert_uint_eq(c.drain_ms, 0);
     ck_assert(c.admin.enabled);
     ck_assert_str_eq(c.admin.listen.host, "localhost");

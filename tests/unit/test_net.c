@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -461,6 +462,40 @@ START_TEST(a_peer_that_is_gone_is_an_error_and_no_signal)
 }
 END_TEST
 
+/* Who has begun to connect stays, and nobody else gets in or is told. */
+START_TEST(new_ones_are_ignored)
+{
+    struct config_address here = {.host = "127.0.0.1"};
+    const char *why = "";
+    int listener = net_listen(&here, 4, &why);
+    ck_assert_int_ne(listener, -1);
+    here.port = net_local_port(listener);
+    struct net_addresses at;
+    ck_assert(net_resolve_numeric(&here, &at));
+    int early = net_connect(&at.list[0], deadline_after_ms(clock_mono(), 1000));
+    ck_assert_int_ne(early, -1);
+    ck_assert(net_ignore_new(listener));
+    ck_assert_int_eq(net_connect(&at.list[0], deadline_after_ms(clock_mono(), 50)), -1);
+    ck_assert_int_eq(errno, ETIMEDOUT);
+    int late = net_connect_begin(&at.list[0]);
+    ck_assert_int_ne(late, -1);
+    int accepted = accept(listener, NULL, NULL);
+    ck_assert_int_ne(accepted, -1);
+    ck_assert_int_eq(accept(listener, NULL, NULL), -1);
+    ck_assert_int_eq(errno, EAGAIN);
+    close(listener);
+    char byte = 'x';
+    ck_assert_int_eq(write(early, &byte, 1), 1);
+    ck_assert_int_eq(net_recv(accepted, &byte, 1, 0), 1);
+    struct pollfd refused = {.fd = late, .events = POLLOUT};
+    ck_assert_int_eq(poll(&refused, 1, 10000), 1); /* at its second try */
+    ck_assert_int_eq(net_connect_check(late), ECONNREFUSED);
+    close(late);
+    close(accepted);
+    close(early);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("net");
@@ -471,6 +506,8 @@ int main(void)
     tcase_add_test(listening, a_port_in_use);
     tcase_add_test(listening, a_port_can_be_taken_again_at_once);
     tcase_add_test(listening, ports);
+    tcase_add_test(listening, new_ones_are_ignored);
+    tcase_set_timeout(listening, 30);
     suite_add_tcase(suite, listening);
     TCase *connecting = tcase_create("connecting");
     tcase_add_test(connecting, a_connection_waits_and_is_not_inherited);
