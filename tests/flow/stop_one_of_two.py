@@ -10,7 +10,7 @@ import threading
 from harness import WAIT_SECONDS, Client, Holdfast, Origin, as_pair, equal, until
 
 CLIENTS = 8
-ROUNDS = 2
+ROUNDS = 3
 LISTEN = [os.environ["FLOW_LISTEN"], os.environ["FLOW_SPARE1"]]
 ADMIN = [os.environ["FLOW_ADMIN"], os.environ["FLOW_SPARE2"]]
 
