@@ -17,7 +17,7 @@ static void fail_address(struct dial *d, int error)
     }
     d->error = error;
     if (!dial_is_starvation(error)) {
-        upstream_note(d->upstream, d->tag, false);
+        upstream_note_failed(d->upstream, &d->tag);
     }
 }
 
@@ -63,7 +63,7 @@ void dial_step(struct dial *d)
     }
     if (error == 0) {
         d->state = DIAL_OPEN;
-        upstream_note(d->upstream, d->tag, true);
+        upstream_note_open(d->upstream, &d->tag, clock_mono());
         return;
     }
     fail_address(d, error);

@@ -17,7 +17,8 @@ enum dial_state { DIAL_PENDING, DIAL_OPEN, DIAL_FAILED };
 struct dial {
     enum dial_state state;
     int fd; /* with PENDING: wait for POLLOUT; with OPEN: a blocking socket, now the caller's; else -1 */
-    uint32_t tag;     /* of FD */
+    struct upstream_tag tag; /* of FD */
+
     int error;        /* with FAILED: errno of the last address */
     mono_ns until;    /* with PENDING: step again then at the latest */
     mono_ns deadline; /* of the whole */

@@ -10,6 +10,7 @@
 #include "healthd/admin_server.h"
 #include "healthd/probe.h"
 #include "proxy/judge.h"
+#include "proxy/lifetime.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
 #include "proxy/resolver.h"
@@ -104,7 +105,7 @@ static bool make_upstream(struct running_proxy *r, const struct plan *plan, uint
     struct upstream *upstream = &r->proxy.upstreams[slot];
     struct net_addresses addresses;
     bool named = !net_resolve_numeric(&backend->address, &addresses);
-    if (!upstream_init(upstream, &addresses, r->proxy.workers)) {
+    if (!upstream_init(upstream, &addresses, r->proxy.workers, lifetime_mean_ms(r->proxy.workers))) {
         fail(error_, "out of memory for backend connections");
         return false;
     }

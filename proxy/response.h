@@ -10,10 +10,12 @@
 #include "common/http_decode.h"
 #include "common/http_framing.h"
 #include "proxy/sender.h"
+#include "proxy/upstream.h"
 
 struct response {
-    int fd;          /* the backend connection it comes on, owned; -1 for none */
-    uint32_t tag;    /* of FD, for upstream_give_back(); nobody else looks at it */
+    int fd;                  /* the backend connection it comes on, owned; -1 for none */
+    struct upstream_tag tag; /* of FD, for upstream_give_back() */
+
     char *buffer;    /* the head, and behind it the decoded body as far as it is held */
     size_t capacity; /* header_bytes + hold_bytes */
     size_t header_bytes;

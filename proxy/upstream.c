@@ -5,6 +5,8 @@
  * answer would be taken for that of the next request. The look and every close happen outside the lock. */
 #include "proxy/upstream.h"
 
+#include "proxy/lifetime.h"
+
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -19,21 +21,23 @@ enum { PLACE_BITS = 6, PLACE_MASK = (1 << PLACE_BITS) - 1, BATCH = 64 };
 
 _Static_assert(NET_ADDRESSES_MAX == 1 << PLACE_BITS, "a place does not fit into its bits of a tag");
 
-static uint32_t tag_of(uint32_t version, uint32_t place)
+static uint32_t word_of(uint32_t version, uint32_t place)
 {
     return version << PLACE_BITS | place;
 }
 
 /* Whether TAG names an address of the list VERSION. */
-static bool is_of_version(uint32_t tag, uint32_t version)
+static bool is_of_version(const struct upstream_tag *tag, uint32_t version)
 {
-    return ((tag_of(version, 0) ^ tag) & ~(uint32_t)PLACE_MASK) == 0;
+    return ((word_of(version, 0) ^ tag->address) & ~(uint32_t)PLACE_MASK) == 0;
 }
 
-bool upstream_init(struct upstream *u, const struct net_addresses *addresses, uint32_t idle_max)
+bool upstream_init(struct upstream *u, const struct net_addresses *addresses, uint32_t idle_max,
+                   uint32_t life_ms)
 {
     memset(u, 0, sizeof *u);
     u->idle_max = idle_max;
+    u->life_ms = life_ms;
     address_book_publish(&u->book, addresses);
     u->trimmed_version = address_book_version(&u->book);
     lock_init(&u->shared.lock);
@@ -91,18 +95,26 @@ void upstream_divert(struct upstream_route *route, const union net_address *addr
     route->addresses.list[0] = *address;
 }
 
-uint32_t upstream_tag(const struct upstream_route *route, uint32_t i)
+struct upstream_tag upstream_tag(const struct upstream_route *route, uint32_t i)
 {
-    return tag_of(route->version, route->order[i]);
+    return (struct upstream_tag){.address = word_of(route->version, route->order[i])};
 }
 
-void upstream_note(struct upstream *u, uint32_t tag, bool opened)
+void upstream_note_open(struct upstream *u, struct upstream_tag *tag, mono_ns now)
 {
-    _Atomic mono_ns *until = &u->shunned_until[tag & PLACE_MASK];
-    if (!opened && is_of_version(tag, address_book_version(&u->book))) {
-        atomic_store_explicit(until, deadline_after_ms(clock_mono(), UPSTREAM_SHUN_MS), memory_order_relaxed);
-    } else if (opened && atomic_load_explicit(until, memory_order_relaxed) != 0) {
+    _Atomic mono_ns *until = &u->shunned_until[tag->address & PLACE_MASK];
+    if (atomic_load_explicit(until, memory_order_relaxed) != 0) {
         atomic_store_explicit(until, 0, memory_order_relaxed);
+    }
+    uint32_t nth = atomic_fetch_add_explicit(&u->opened, 1, memory_order_relaxed);
+    tag->retire_at = deadline_after_ms(now, lifetime_ms(u->life_ms, nth));
+}
+
+void upstream_note_failed(struct upstream *u, const struct upstream_tag *tag)
+{
+    if (is_of_version(tag, address_book_version(&u->book))) {
+        atomic_store_explicit(&u->shunned_until[tag->address & PLACE_MASK],
+                              deadline_after_ms(clock_mono(), UPSTREAM_SHUN_MS), memory_order_relaxed);
     }
 }
 
@@ -112,17 +124,18 @@ static bool is_quiet(int fd)
     return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
-/* Takes the topmost connection with TAG out of the pool; -1 without one. */
-static int pop(struct upstream *u, uint32_t tag)
+/* Takes the topmost connection to the address of *TAG out of the pool, and fills *TAG; -1 without one. */
+static int pop(struct upstream *u, struct upstream_tag *tag)
 {
     int fd = -1;
     lock_take(&u->shared.lock);
     uint32_t i = u->shared.count;
-    while (i > 0 && u->shared.idle[i - 1].tag != tag) {
+    while (i > 0 && u->shared.idle[i - 1].tag.address != tag->address) {
         i--;
     }
     if (i > 0) {
         fd = u->shared.idle[i - 1].fd;
+        *tag = u->shared.idle[i - 1].tag;
         u->shared.count--;
         memmove(&u->shared.idle[i - 1], &u->shared.idle[i],
                 (u->shared.count - (i - 1)) * sizeof *u->shared.idle);
@@ -131,11 +144,11 @@ static int pop(struct upstream *u, uint32_t tag)
     return fd;
 }
 
-int upstream_take_idle(struct upstream *u, const struct upstream_route *route, uint32_t *tag_)
+int upstream_take_idle(struct upstream *u, const struct upstream_route *route, struct upstream_tag *tag_)
 {
     *tag_ = upstream_tag(route, 0);
     for (;;) {
-        int fd = pop(u, *tag_);
+        int fd = pop(u, tag_);
         if (fd == -1 || is_quiet(fd)) {
             return fd;
         }
@@ -143,8 +156,9 @@ int upstream_take_idle(struct upstream *u, const struct upstream_route *route, u
     }
 }
 
-/* The tag that FD, whose tag is void, has in the list that is shown. False when its address is not in it. */
-static bool find_tag(const struct upstream *u, int fd, uint32_t *tag_)
+/* Makes FD's *TAG, which is void, that of its address in the list that is shown. False when it is not in it.
+ */
+static bool renew_tag(const struct upstream *u, int fd, struct upstream_tag *tag)
 {
     struct net_addresses now;
     uint32_t version = address_book_read(&u->book, &now);
@@ -155,18 +169,19 @@ static bool find_tag(const struct upstream *u, int fd, uint32_t *tag_)
     }
     for (uint32_t i = 0; i < now.count; i++) {
         if (net_compare(&now.list[i], &peer) == 0) {
-            *tag_ = tag_of(version, i);
+            tag->address = word_of(version, i);
             return true;
         }
     }
     return false;
 }
 
-void upstream_give_back(struct upstream *u, int fd, uint32_t tag, mono_ns now)
+void upstream_give_back(struct upstream *u, int fd, struct upstream_tag tag, mono_ns now)
 {
     MUST(fd >= 0);
     bool kept = false;
-    if (!is_of_version(tag, address_book_version(&u->book)) && !find_tag(u, fd, &tag)) {
+    bool known = is_of_version(&tag, address_book_version(&u->book)) || renew_tag(u, fd, &tag);
+    if (!known || now >= tag.retire_at) {
         close(fd);
         return;
     }
@@ -207,7 +222,7 @@ static uint32_t pop_void(struct upstream *u, uint32_t version, struct upstream_i
     uint32_t count = 0, left = 0;
     lock_take(&u->shared.lock);
     for (uint32_t i = 0; i < u->shared.count; i++) {
-        if (count < BATCH && !is_of_version(u->shared.idle[i].tag, version)) {
+        if (count < BATCH && !is_of_version(&u->shared.idle[i].tag, version)) {
             found_[count++] = u->shared.idle[i];
         } else {
             u->shared.idle[left++] = u->shared.idle[i];

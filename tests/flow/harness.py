@@ -230,11 +230,14 @@ class Origin:
         self.requests = []  # every request that came whole
         self.connections = 0
         self.open = set()  # the connections that have not ended
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self.listener = socket.create_server((host, port), family=family, backlog=1024)
+        self.listener = self.listen(host, port)
         self.port = self.listener.getsockname()[1]
         self.authority = f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def listen(self, host, port):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
 
     def _accept(self):
         while True:

@@ -52,7 +52,7 @@ static uint32_t address_count(void)
 static void set_up(void)
 {
     static const struct net_addresses none = {.count = 0};
-    ck_assert(upstream_init(&upstream, &none, 1));
+    ck_assert(upstream_init(&upstream, &none, 1, 1000));
 }
 
 static void start(uint32_t resolve_ms)

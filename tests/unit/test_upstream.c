@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * One backend's connections, to real listeners on the loopback interface. */
-#include "proxy/upstream.h"
-
-#include "proxy/dial.h"
+#include "tests/unit/dialled.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -14,84 +12,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A listener on HOST with a BACKLOG, whose address is *A_. */
-static int listen_on(const char *host, int backlog, union net_address *a_)
-{
-    socklen_t size = sizeof a_->in;
-    *a_ = (union net_address){.in = {.sin_family = AF_INET}};
-    ck_assert_int_eq(inet_pton(AF_INET, host, &a_->in.sin_addr), 1);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(bind(fd, &a_->base, size), 0);
-    ck_assert_int_eq(getsockname(fd, &a_->base, &size), 0);
-    ck_assert(backlog < 0 || listen(fd, backlog) == 0);
-    return fd;
-}
-
 /* A socket that is bound and does not listen: its port refuses, and nobody else can take it. */
 static int refuse_on(const char *host, union net_address *a_)
 {
     return listen_on(host, -1, a_);
 }
 
-static struct upstream upstream_of(uint32_t idle_max, uint32_t count, const union net_address list[])
-{
-    struct net_addresses addresses = {.count = count};
-    struct upstream u;
-    for (uint32_t i = 0; i < count; i++) {
-        addresses.list[i] = list[i];
-    }
-    ck_assert(upstream_init(&u, &addresses, idle_max));
-    return u;
-}
-
-static mono_ns in_ms(int64_t ms)
-{
-    return deadline_after_ms(clock_mono(), ms);
-}
-
-/* A new connection of U, or -1 with errno set. */
-static int dial(struct upstream *u, mono_ns deadline, uint32_t *tag_)
-{
-    struct upstream_route route;
-    struct dial d;
-    upstream_choose(u, &route);
-    dial_begin(&d, u, &route, deadline);
-    while (d.state == DIAL_PENDING) {
-        struct pollfd wait = {.fd = d.fd, .events = POLLOUT};
-        poll(&wait, 1, deadline_poll_ms(d.until, clock_mono()));
-        dial_step(&d);
-    }
-    ck_assert((d.state == DIAL_OPEN) == (d.fd != -1));
-    *tag_ = d.tag;
-    errno = d.error;
-    return d.fd;
-}
-
-static uint32_t first_tag(struct upstream *u)
-{
-    struct upstream_route route;
-    upstream_choose(u, &route);
-    return upstream_tag(&route, 0);
-}
-
-static int take(struct upstream *u)
-{
-    struct upstream_route route;
-    uint32_t tag;
-    upstream_choose(u, &route);
-    return upstream_take_idle(u, &route, &tag);
-}
-
-/* Of a backend with one address. */
+/* Of a backend with one address, and as if it were young. */
 static void give_back(struct upstream *u, int fd, mono_ns now)
 {
-    upstream_give_back(u, fd, first_tag(u), now);
+    struct upstream_tag tag = first_tag(u);
+    tag.retire_at = DEADLINE_NO;
+    upstream_give_back(u, fd, tag, now);
 }
 
 /* Connects U to LISTENER; the other end is *PEER_. */
 static int connect_pair(struct upstream *u, int listener, int *peer_)
 {
-    uint32_t tag;
+    struct upstream_tag tag;
     int fd = dial(u, in_ms(5000), &tag);
     ck_assert_int_ne(fd, -1);
     *peer_ = accept(listener, NULL, NULL);
@@ -104,11 +42,6 @@ static void await_arrival(int fd)
 {
     struct pollfd wait = {.fd = fd, .events = POLLIN};
     ck_assert_int_eq(poll(&wait, 1, 5000), 1);
-}
-
-static bool is_closed(int fd)
-{
-    return fcntl(fd, F_GETFD) == -1 && errno == EBADF;
 }
 
 START_TEST(the_last_one_used_is_lent_first)
@@ -286,7 +219,7 @@ START_TEST(refused_everywhere)
     int first_free = dup(deaf[0]);
     close(first_free);
     errno = 0;
-    uint32_t tag;
+    struct upstream_tag tag;
     ck_assert_int_eq(dial(&u, in_ms(5000), &tag), -1);
     ck_assert_int_eq(errno, ECONNREFUSED);
     int free_now = dup(deaf[0]);
@@ -304,7 +237,7 @@ static int connected_index(struct upstream *u, const union net_address list[], u
 {
     union net_address peer;
     socklen_t size = sizeof peer;
-    uint32_t tag;
+    struct upstream_tag tag;
     int fd = dial(u, in_ms(5000), &tag);
     if (fd == -1) {
         return -1;
@@ -351,7 +284,7 @@ START_TEST(idle_connections_are_lent_by_address)
 {
     union net_address list[2];
     int listeners[2], fds[2];
-    uint32_t tags[2], tag;
+    struct upstream_tag tags[2], tag;
     for (int i = 0; i < 2; i++) {
         listeners[i] = listen_on("127.0.0.1", 16, &list[i]);
     }
@@ -364,7 +297,8 @@ START_TEST(idle_connections_are_lent_by_address)
         struct upstream_route route;
         upstream_choose(&u, &route);
         ck_assert_int_eq(upstream_take_idle(&u, &route, &tag), fds[i % 2]);
-        ck_assert_uint_eq(tag, tags[i % 2]);
+        ck_assert_uint_eq(tag.address, tags[i % 2].address);
+        ck_assert_int_eq(tag.retire_at, tags[i % 2].retire_at);
         upstream_give_back(&u, fds[i % 2], tag, 10 + i);
     }
     upstream_release(&u);
@@ -378,7 +312,7 @@ START_TEST(connections_to_an_address_that_is_gone_are_closed)
 {
     union net_address list[2];
     int listeners[2], fds[4];
-    uint32_t tags[4];
+    struct upstream_tag tags[4];
     for (int i = 0; i < 2; i++) {
         listeners[i] = listen_on("127.0.0.1", 16, &list[i]);
     }
@@ -432,7 +366,7 @@ START_TEST(a_silent_address_leaves_time_for_the_next)
     make_black_hole(&list[0]);
     struct upstream u = upstream_of(8, 2, list);
     mono_ns begun = clock_mono();
-    uint32_t tag;
+    struct upstream_tag tag;
     int fd = dial(&u, deadline_after_ms(begun, 1000), &tag);
     ck_assert_int_ne(fd, -1);
     ck_assert_int_lt(clock_mono(), deadline_after_ms(begun, 1000));
