@@ -40,6 +40,7 @@ void histogram_record(struct histogram *h, int64_t duration_ns)
 {
     h->counts[bucket_of(duration_ns)]++;
     h->total++;
+    h->sum_ns += duration_ns < 0 ? 0 : (uint64_t)duration_ns;
 }
 
 int64_t histogram_quantile_ns(const struct histogram *h, unsigned percent)
@@ -58,4 +59,15 @@ int64_t histogram_quantile_ns(const struct histogram *h, unsigned percent)
         }
     }
     UNREACHABLE();
+}
+
+uint64_t histogram_count_below(const struct histogram *h, unsigned bit)
+{
+    MUST(bit >= HISTOGRAM_UNIT_BITS && bit < HISTOGRAM_VALUE_BITS);
+    const unsigned end = bucket_of(INT64_C(1) << bit);
+    uint64_t count = 0;
+    for (unsigned i = 0; i < end; i++) {
+        count += h->counts[i];
+    }
+    return count;
 }

@@ -16,7 +16,8 @@ enum {
 
 /* All zero: empty. */
 struct histogram {
-    uint64_t total; /* durations recorded */
+    uint64_t total;  /* durations recorded */
+    uint64_t sum_ns; /* of them; begins again at 0 after 584 years */
     uint64_t counts[HISTOGRAM_BUCKETS];
 };
 
@@ -26,5 +27,9 @@ void histogram_record(struct histogram *h, int64_t duration_ns);
 /* The duration, in nanoseconds, that PERCENT (1 to 100) per cent of those recorded do not exceed: the middle
  * of the bucket that it falls in. 0 when nothing was recorded. */
 int64_t histogram_quantile_ns(const struct histogram *h, unsigned percent);
+
+/* How many of the durations recorded are shorter than 2^BIT ns. Exact, for a bucket begins there: BIT is from
+ * HISTOGRAM_UNIT_BITS to HISTOGRAM_VALUE_BITS - 1. */
+uint64_t histogram_count_below(const struct histogram *h, unsigned bit);
 
 #endif

@@ -14,7 +14,6 @@
 
 #include "common/lock.h"
 #include "common/panic.h"
-#include "healthd/histogram.h"
 #include "healthd/probe_track.h"
 #include "healthd/window.h"
 
@@ -509,7 +508,6 @@ void ledger_dismiss(struct ledger *l, uint32_t slot)
 void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
 {
     struct page *page = page_of(l, backend);
-    struct histogram latency; /* copied, so that the quantiles are sought without the lock */
     lock_take(&page->lock);
     const struct page_shared *s = &page->shared;
     *page_ = (struct ledger_page){
@@ -527,11 +525,11 @@ void ledger_read(struct ledger *l, uint32_t backend, struct ledger_page *page_)
         .ejections = counter_get(&s->ejections),
         .ejected_at_known = s->ejected_at_known,
         .ejected_at = s->ejected_at,
+        .latency = s->latency, /* the quantiles are sought without the lock */
     };
-    latency = s->latency;
     lock_free(&page->lock);
-    page_->latency_p50_ms = (double)histogram_quantile_ns(&latency, 50) / (double)NS_PER_MS;
-    page_->latency_p99_ms = (double)histogram_quantile_ns(&latency, 99) / (double)NS_PER_MS;
+    page_->latency_p50_ms = (double)histogram_quantile_ns(&page_->latency, 50) / (double)NS_PER_MS;
+    page_->latency_p99_ms = (double)histogram_quantile_ns(&page_->latency, 99) / (double)NS_PER_MS;
 }
 
 const char *backend_state_name(enum backend_state state)

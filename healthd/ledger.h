@@ -20,6 +20,7 @@
 #include "common/clock.h"
 #include "common/compiler.h"
 #include "common/config.h"
+#include "healthd/histogram.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -87,7 +88,8 @@ struct ledger_page {
     uint64_t ejections;                    /* since start or reset */
     bool ejected_at_known;                 /* false: never ejected since start or reset */
     struct timespec ejected_at;            /* wall clock */
-    double latency_p50_ms, latency_p99_ms; /* of answered attempts since start or reset; 0 without any */
+    struct histogram latency;              /* of answered attempts since start or reset */
+    double latency_p50_ms, latency_p99_ms; /* of these; 0 without any */
 };
 
 /* Makes a ledger with a page for each of the slots 0 to CONFIG_BACKENDS_MAX - 1. There are backends in the

@@ -119,6 +119,34 @@ START_TEST(huge_counts_do_not_overflow)
 }
 END_TEST
 
+START_TEST(counts_below_a_power_of_two_are_exact)
+{
+    /* One just under each power of two and one on it: the first is below, the second is not. */
+    struct histogram h = {0};
+    uint64_t below = 0;
+    for (unsigned bit = HISTOGRAM_UNIT_BITS; bit < HISTOGRAM_VALUE_BITS; bit++) {
+        histogram_record(&h, (INT64_C(1) << bit) - 1);
+        histogram_record(&h, INT64_C(1) << bit);
+    }
+    for (unsigned bit = HISTOGRAM_UNIT_BITS; bit < HISTOGRAM_VALUE_BITS; bit++) {
+        below++;
+        ck_assert_uint_eq(histogram_count_below(&h, bit), below);
+        below++;
+    }
+    ck_assert_uint_eq(h.total, below);
+}
+END_TEST
+
+START_TEST(the_sum_is_exact)
+{
+    struct histogram h = {0};
+    histogram_record(&h, 3 * hour);
+    histogram_record(&h, 17);
+    histogram_record(&h, -5);
+    ck_assert_uint_eq(h.sum_ns, 3 * (uint64_t)hour + 17);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("histogram");
@@ -132,6 +160,8 @@ int main(void)
     tcase_add_test(all, quantiles_of_known_data);
     tcase_add_test(all, rank_is_rounded_up);
     tcase_add_test(all, huge_counts_do_not_overflow);
+    tcase_add_test(all, counts_below_a_power_of_two_are_exact);
+    tcase_add_test(all, the_sum_is_exact);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
