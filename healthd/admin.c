@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "healthd/admin_origin.h"
 #include "healthd/json_text.h"
+#include "healthd/metrics.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -189,6 +190,14 @@ static void answer_stats(const struct admin_context *context, const struct call 
         evidence = evidence || (is_word(key, SLICE("evidence")) && is_word(value, SLICE("1")));
     }
     respond_text(200, stats_json(context, evidence), response_);
+}
+
+static void answer_metrics(const struct admin_context *context, const struct call *call,
+                           struct admin_response *response_)
+{
+    (void)call;
+    respond_text(200, metrics_text(context), response_);
+    response_->content_type = METRICS_CONTENT_TYPE;
 }
 
 static void answer_reset(const struct admin_context *context, const struct call *call,
@@ -395,6 +404,7 @@ static const struct route routes[] = {
     {.path = "/admin/backends/NAME/drain", .allow = "POST", .answer = answer_drain},
     {.path = "/admin/backends/NAME/undrain", .allow = "POST", .answer = answer_undrain},
     {.path = "/admin/drill", .allow = "POST", .answer = answer_drill},
+    {.path = "/metrics", .allow = "GET, HEAD", .answer = answer_metrics},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The admin endpoint's answers: from a request's method, target and Authorization to a status and a JSON
- * body. Pure but for the ledger, evidence and traffic that it reads and resets; admin_server.h has the
- * sockets and the thread. */
+ * The admin endpoint's answers: from a request's method, target and Authorization to a status and a body,
+ * JSON but for the metrics. Pure but for the ledger, evidence and traffic that it reads and resets;
+ * admin_server.h has the sockets and the thread. */
 #ifndef HOLDFAST_HEALTHD_ADMIN_H
 #define HOLDFAST_HEALTHD_ADMIN_H
 
