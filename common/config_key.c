@@ -66,7 +66,7 @@ static const struct config_key keys[] = {
     {.path = "backends[].max_in_flight", NUMBER_IN(config_backend, max_in_flight, "0", 0, 1000000)},
     {WORD(balance, "round-robin", balance_words)},
     {.path = "hash_on", .kind = CONFIG_KIND_HASH_ON, .fallback = "client", .offset = offsetof(struct config, hash_on)},
-    {NUMBER(resolve_ms, "30000", 100, DAY_MS), .fixed = true},
+    {NUMBER(resolve_ms, "30000", 100, DAY_MS)},
     {WORD(health.failure, "non-200", failure_words)},
     {WORD(health.blame, "every", blame_words)},
     {NUMBER(health.eject_after, "10", 0, 1000000)},

@@ -435,6 +435,16 @@ static void dismiss(struct proxy *p, uint64_t slots)
     }
 }
 
+static void set_resolve_interval(struct running_proxy *r, uint32_t resolve_ms)
+{
+    for (uint64_t rest = r->upstreams_made; rest != 0; rest &= rest - 1) {
+        struct resolver *resolver = r->resolvers[__builtin_ctzll(rest)];
+        if (resolver != NULL) {
+            resolver_set_interval(resolver, resolve_ms);
+        }
+    }
+}
+
 /* Makes what NEXT's backends in ADDED need. */
 static bool prepare(struct running_proxy *r, const struct plan *next, uint64_t added,
                     struct proxy_error *error_)
@@ -469,6 +479,7 @@ bool proxy_reload(struct running_proxy *r, const struct config *config, struct p
     struct ledger_policy policy = policy_of(&next->config);
     ledger_set_policy(p->ledger, &policy);
     tunnels_set_idle(p->tunnels, next->config.timeouts.tunnel_idle_ms);
+    set_resolve_interval(r, next->config.resolve_ms);
     plog_configure(next->config.log_level, next->config.log_format);
     plans_publish(p->plans, next);
     dismiss(p, removed);

@@ -17,13 +17,13 @@ enum { STACK_BYTES = 512 << 10, UNKNOWN_MS = 1000 };
 
 struct resolver {
     struct config_backend backend;
-    uint32_t resolve_ms;
     resolver_lookup *lookup;
     struct upstream *upstream;     /* moved under the mutex, and only while not stopped */
     _Atomic(const char *) trouble; /* static text */
     pthread_t thread;
     pthread_mutex_t mutex; /* for what follows */
     pthread_cond_t changed;
+    uint32_t resolve_ms;
     bool answered; /* once, at least */
     bool asking;   /* the thread is in a look-up */
     bool stopped;
@@ -92,14 +92,18 @@ static void conclude(struct resolver *r, const char *why)
     atomic_store_explicit(&r->trouble, why, memory_order_relaxed);
 }
 
+/* When to ask again, after an answer at ANSWERED; under the mutex. */
+static mono_ns due_after(const struct resolver *r, mono_ns answered)
+{
+    bool soon = r->last.count == 0 && r->resolve_ms > UNKNOWN_MS;
+    return deadline_after_ms(answered, soon ? UNKNOWN_MS : r->resolve_ms);
+}
+
 /* Waits until it is time to ask again. False when R is stopped; whoever stopped it during a look-up has left
  * it behind, and it is freed here. */
 static bool rest(struct resolver *r)
 {
-    uint32_t ms = r->last.count == 0 && r->resolve_ms > UNKNOWN_MS ? UNKNOWN_MS : r->resolve_ms;
-    mono_ns due = deadline_after_ms(clock_mono(), ms);
-    struct timespec until = {.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
-    int waited = 0;
+    mono_ns answered = clock_mono();
     MUST_0(pthread_mutex_lock(&r->mutex));
     if (r->stopped) { /* by one who did not wait */
         MUST_0(pthread_mutex_unlock(&r->mutex));
@@ -109,8 +113,11 @@ static bool rest(struct resolver *r)
     r->answered = true;
     r->asking = false;
     pthread_cond_broadcast(&r->changed);
-    while (!r->stopped && waited == 0) {
-        waited = pthread_cond_timedwait(&r->changed, &r->mutex, &until);
+    mono_ns due = due_after(r, answered);
+    while (!r->stopped && clock_mono() < due) {
+        struct timespec until = {.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
+        pthread_cond_timedwait(&r->changed, &r->mutex, &until);
+        due = due_after(r, answered); /* it may be another one now */
     }
     bool goes_on = !r->stopped;
     r->asking = goes_on;
@@ -191,6 +198,14 @@ bool resolver_wait(struct resolver *r, mono_ns deadline)
     bool answered = r->answered;
     MUST_0(pthread_mutex_unlock(&r->mutex));
     return answered;
+}
+
+void resolver_set_interval(struct resolver *r, uint32_t resolve_ms)
+{
+    MUST_0(pthread_mutex_lock(&r->mutex));
+    r->resolve_ms = resolve_ms;
+    pthread_cond_broadcast(&r->changed);
+    MUST_0(pthread_mutex_unlock(&r->mutex));
 }
 
 const char *resolver_trouble(const struct resolver *r)

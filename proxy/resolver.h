@@ -26,6 +26,9 @@ must_check struct resolver *resolver_start(const struct config_backend *backend,
 /* Waits until the first look-up has ended, well or not, but no longer than until DEADLINE. Whether it has. */
 bool resolver_wait(struct resolver *r, mono_ns deadline);
 
+/* From now on R asks RESOLVE_MS after each answer, the last one too: at once, if that is over. Any thread. */
+void resolver_set_interval(struct resolver *r, uint32_t resolve_ms);
+
 /* Why the last look-up failed, a static text; NULL when it did not, or none has ended yet. Any thread. */
 const char *resolver_trouble(const struct resolver *r);
 

@@ -113,6 +113,30 @@ START_TEST(a_name_unknown_at_first_comes_alive)
 }
 END_TEST
 
+/* The wait that is under way becomes shorter, or longer. */
+START_TEST(the_interval_may_change)
+{
+    answer_count = 1;
+    start(3600000);
+    ck_assert(wait_ms(10000));
+    ck_assert_int_eq(asked, 1);
+    resolver_set_interval(resolver, 1);
+    UNTIL(asked > 3);
+    resolver_set_interval(resolver, 3600000);
+    int before;
+    do { /* a look-up may still be under way */
+        before = asked;
+        poll(NULL, 0, 50);
+    } while (asked != before);
+    answer_count = 2;
+    poll(NULL, 0, 50);
+    ck_assert_int_le(asked, before + 1);
+    resolver_set_interval(resolver, 1);
+    UNTIL(address_count() == 2);
+    resolver_stop(resolver);
+}
+END_TEST
+
 START_TEST(a_silent_name_server_holds_up_neither_start_nor_stop)
 {
     hanging = true;
@@ -149,6 +173,7 @@ int main(void)
     tcase_add_test(tests, addresses_follow_the_name);
     tcase_add_test(tests, a_name_that_fails_keeps_its_last_addresses);
     tcase_add_test(tests, a_name_unknown_at_first_comes_alive);
+    tcase_add_test(tests, the_interval_may_change);
     tcase_add_test(tests, a_silent_name_server_holds_up_neither_start_nor_stop);
     tcase_add_test(tests, a_stop_at_any_time);
     Suite *suite = suite_create("resolver");
