@@ -12,6 +12,8 @@ import time
 from procs import Child, Failed, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+OUT = f"{ROOT}/build/bench"  # Where the tools in C are built.
 SMALL_GET = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -44,8 +46,8 @@ def verify(port, row):
 
 
 def wrk_argv(port, row, seconds):
-    return ["wrk", "-t2", f"-c{row.clients}", f"-d{seconds}s", "--latency", "-s", f"{HERE}/wrk.lua",
-            f"http://127.0.0.1:{port}{row.path}", "--", row.method, str(row.body_bytes),
+    return ["wrk", f"-t{min(row.clients, 2)}", f"-c{row.clients}", f"-d{seconds}s", "--latency", "-s",
+            f"{HERE}/wrk.lua", f"http://127.0.0.1:{port}{row.path}", "--", row.method, str(row.body_bytes),
             "close" if row.close else "keep"]
 
 
@@ -68,6 +70,23 @@ def run_wrk(port, row, seconds):
         wrong.append(f"{figures['requests']} answers in {figures['bytes']} bytes")
     figures["wrong"] = ", ".join(wrong)
     return figures
+
+
+def run_mourner(port, clients, origin, before_s, after_s):
+    """Loads the proxy with keep-alive clients, kills `origin` after before_s, goes on for after_s."""
+    child = Child("mourner", [f"{OUT}/mourner", "--port", str(port), "--clients", str(clients), "--pid",
+                              str(origin.popen.pid), "--before", str(before_s * 1000), "--after",
+                              str(after_s * 1000)], stdout=subprocess.PIPE)
+    try:
+        output = child.popen.communicate(timeout=before_s + after_s + 30)[0].decode()
+        if child.popen.returncode != 0:
+            raise Failed(f"mourner ended with status {child.popen.returncode}: {child.error_text()}")
+    except subprocess.TimeoutExpired as error:
+        raise Failed("mourner did not end") from error
+    finally:
+        child.stop()
+    figures = json.loads(output)
+    return {key: figures[key] for key in ("rps", "p999_ms", "failed", "gap_ms", "dip_ms", "worst_ms")}
 
 
 class IdleClients:

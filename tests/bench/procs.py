@@ -41,11 +41,12 @@ def wait_until(condition, seconds, what):
 class Child:
     """A program, with everything it forks, in a session of its own."""
 
-    def __init__(self, name, argv, stdout=subprocess.DEVNULL):
+    def __init__(self, name, argv, stdout=subprocess.DEVNULL, environment=None):
         self.name = name
         self.stderr = tempfile.TemporaryFile()
         self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=self.stderr,
-                                      start_new_session=True, preexec_fn=_die_with_parent)
+                                      start_new_session=True, preexec_fn=_die_with_parent,
+                                      env={**os.environ, **(environment or {})})
         LIVE.append(self)
 
     def pids(self):

@@ -11,7 +11,8 @@ import rows
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DOC_VALUES = {"listen": "127.0.0.1:PORT", "origin1": "127.0.0.1:ORIGIN1", "origin2": "127.0.0.1:ORIGIN2",
-              "workdir": "WORKDIR", "user": "USER", "nofile": "NOFILE", "cores": "CORES"}
+              "port": "PORT", "workdir": "WORKDIR", "when_killed": "", "user": "USER",
+              "nofile": "NOFILE", "cores": "CORES"}
 HEAD = """\
 # Benchmarks
 
@@ -37,6 +38,10 @@ HOW_TO_READ = """\
   its 1 MB rows cheaper and its small rows dearer.
 - wrk sends the next request when the answer is there. A stall delays the requests after it, which are then
   not measured, so the tail (p99, p99.9) is a lower bound.
+- kill-64: after some seconds one origin gets SIGKILL and stays away; its port refuses. The figures are from
+  the kill on (`tests/bench/mourner.c`); requests/s and the failed requests are of the whole run. p99.9 is
+  that of the waits that began up to half a second after the kill. A wait ends with a good answer; a failure
+  does not end it.
 - Peak RSS sums each process's peak; pages that several processes share count once for each. The memory of
   idle clients is PSS: shared pages count once. The kernel's memory for sockets is in neither.
 - A run in which anything went wrong (another status than 2xx or 3xx, a socket error, a timeout, a lost
@@ -140,8 +145,11 @@ def _commands(proxies, chosen_rows):
         command = " ".join([os.path.basename(program), *words])
         out += [f"{proxy.name}:", "", "```", command, "```", ""]
         if proxy.config:
-            config = proxy.config.format(**DOC_VALUES).rstrip()
+            config = proxy.config_text(DOC_VALUES).rstrip()
             out += [f"with `{proxy.name}.conf`:", "", "```", config, "```", ""]
+        if proxy.when_killed:
+            out += ["In the row kill-64 its backends also have:", "", "```",
+                    proxy.when_killed.strip("\n"), "```", ""]
     out += ["The load, for each row that uses wrk (what follows `--` is for `tests/bench/wrk.lua`):", "",
             "```"]
     for row in chosen_rows:
@@ -150,14 +158,16 @@ def _commands(proxies, chosen_rows):
     return "\n".join([*out, "```", ""])
 
 
-def document(path, bench, results):
+def document(path, bench, results, sections=()):
     """Writes the measured part of the page; what people wrote outside the marks stays."""
     measured = [BEGIN, "", "## The machine", "", "| | |", "|---|---|"]
     measured += [f"| {key} | {value} |" for key, value in machine().items()]
     measured += [f"| {proxy.name} | {proxy.version()} |" for proxy in bench.proxies]
     measured += ["", f"{bench.rounds} interleaved rounds of {bench.seconds} s for each row and proxy.", "",
                  "## Results", ""]
+    measured += ["![Ratios of each row](benchmarks.svg)", ""]
     measured += [markdown(row, results[row.name]) for row in bench.rows]
+    measured += [*sections]
     measured += [_commands(bench.proxies, bench.rows), HOW_TO_READ, END]
     page = HEAD + f"{BEGIN}\n{END}\n"
     if os.path.exists(path):

@@ -5,11 +5,13 @@ A row has prepare(bench, proxy), called once before the rounds, and measure(benc
 once per round, which returns a dict: figures by the keys of METRICS, and "wrong", empty if all went well.
 A new kind of work is a new class with these two and a line in ROWS.
 """
+import os
 import statistics
 import time
 from dataclasses import dataclass
 
 import load
+from procs import Failed
 
 # Key: (label, digits after the point). In every one but requests/s, less is better.
 METRICS = {
@@ -23,6 +25,10 @@ METRICS = {
     "idle_kb": ("memory per idle client, KB", 2),
     "idle_cpu_us": ("CPU per second while idle, µs", 0),
     "new_client_ms": ("a new client's answer, ms", 2),
+    "failed": ("failed requests", 0),
+    "gap_ms": ("longest time without any good answer, ms", 1),
+    "dip_ms": ("time below half the rate, ms", 0),
+    "worst_ms": ("longest wait of one client, ms", 1),
     "start_ms": ("start to first answer, ms", 1),
 }
 MB = 1e6
@@ -39,9 +45,12 @@ class LoadRow:
     body_bytes: int = 0
     answer_bytes: int = 100
     close: bool = False
+    cores: int = 0  # The proxy may use the first so many; 0: all.
 
     def prepare(self, bench, proxy):
-        running = bench.start(proxy)
+        if self.cores > os.cpu_count():
+            raise Failed(f"there are {os.cpu_count()} cores")
+        running = bench.start(proxy, cores=self.cores)
         load.verify(running.port, self)
         load.run_wrk(running.port, self, 1)
         return running
@@ -98,6 +107,30 @@ class IdleRow:
 
 
 @dataclass
+class KillRow:
+    """One of the two origins gets SIGKILL in the midst of the load, and stays away. Proxies remember that an
+    origin is dead, so each round has a new one."""
+    name: str
+    about: str
+    clients: int
+
+    def prepare(self, _bench, _proxy):
+        return None
+
+    def measure(self, bench, proxy, _running):
+        running = bench.start(proxy, when_killed=proxy.when_killed)
+        try:
+            load.run_wrk(running.port, SMALL, 1)  # Warms up, as in the other rows.
+            figures = load.run_mourner(running.port, self.clients, bench.ground.origins[0],
+                                       max(1, bench.seconds // 2), bench.seconds)
+            running.child.check_alive()
+        finally:
+            running.child.stop()
+            bench.ground.restore_origins()
+        return {**figures, "wrong": ""}
+
+
+@dataclass
 class StartRow:
     """From the start of the program until a client has a 200 from an origin."""
     name: str
@@ -117,8 +150,10 @@ class StartRow:
         return {"start_ms": statistics.median(times), "wrong": ""}
 
 
+SMALL = LoadRow("small-64", "GET, 100-byte answers, 64 keep-alive clients", 64)
 ROWS = {row.name: row for row in (
-    LoadRow("small-64", "GET, 100-byte answers, 64 keep-alive clients", 64),
+    SMALL,
+    LoadRow("small-64-1core", "the same, the proxy on one core", 64, cores=1),
     LoadRow("small-1000", "GET, 100-byte answers, 1000 keep-alive clients", 1000),
     LoadRow("post-64", "POST of 100 bytes, 100-byte answers, 64 keep-alive clients", 64, "POST",
             body_bytes=100),
@@ -130,5 +165,6 @@ ROWS = {row.name: row for row in (
             body_bytes=1048576),
     LoadRow("connect", "GET, a new connection per request (Connection: close), 64 clients", 64, close=True),
     IdleRow("idle-10000", "10,000 keep-alive clients that sent one request each and now say nothing", 10000),
+    KillRow("kill-64", "GET, 64 keep-alive clients; one of the two origins is killed in the midst of it", 64),
     StartRow("start", "start of the program to the first answer (median of 5 starts per round)"),
 )}
