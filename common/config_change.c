@@ -63,7 +63,7 @@ static bool set_key_back(const struct config_key *key, char *next, const char *r
     default:
         break;
     }
-    UNREACHABLE(); /* no key of another kind is fixed: every test that reloads shows it */
+    UNREACHABLE(); /* no key of another kind is fixed: every reload shows it */
 }
 
 void config_keep_fixed(struct config *next, const struct config *running,

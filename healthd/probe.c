@@ -306,32 +306,44 @@ static struct prober *prober_start(struct probes *probes, const struct errand *e
     return p;
 }
 
+/* Who is to probe the backend in SLOT by PLAN: the one who does already, when the errand is the same, or a
+ * new one. NULL with errno. */
+static struct prober *prober_for(struct probes *p, const struct plan *plan, uint32_t slot)
+{
+    struct prober *now = p->list[slot];
+    struct errand errand;
+    errand_init(&errand, plan, slot);
+    bool goes_on = now != NULL && memcmp(&now->errand, &errand, sizeof errand) == 0;
+    return goes_on ? now : prober_start(p, &errand);
+}
+
+/* Stops those of LIST that are not in OTHERS too. */
+static void stop_all_but(struct prober *const list[static CONFIG_BACKENDS_MAX],
+                         struct prober *const others[static CONFIG_BACKENDS_MAX])
+{
+    for (uint32_t slot = 0; slot < CONFIG_BACKENDS_MAX; slot++) {
+        prober_stop(list[slot] == others[slot] ? NULL : list[slot]);
+    }
+}
+
 bool probes_change(struct probes *p, const struct plan *plan)
 {
     struct prober *next[CONFIG_BACKENDS_MAX] = {NULL};
     uint64_t wanted = probes_wanted(&plan->config) ? plan->members : 0;
-    for (uint64_t rest = wanted; rest != 0; rest &= rest - 1) {
-        uint32_t slot = (uint32_t)__builtin_ctzll(rest);
-        struct prober *now = p->list[slot];
-        struct errand errand;
-        errand_init(&errand, plan, slot);
-        bool goes_on = now != NULL && memcmp(&now->errand, &errand, sizeof errand) == 0;
-        next[slot] = goes_on ? now : prober_start(p, &errand);
+    for (uint32_t slot = 0; slot < CONFIG_BACKENDS_MAX; slot++) {
+        if ((wanted >> slot & 1) == 0) {
+            continue;
+        }
+        next[slot] = prober_for(p, plan, slot);
         if (next[slot] == NULL) {
             int error = errno;
-            for (uint32_t i = 0; i < slot; i++) {
-                prober_stop(next[i] == p->list[i] ? NULL : next[i]);
-            }
+            stop_all_but(next, p->list);
             errno = error;
             return false;
         }
     }
-    for (uint32_t i = 0; i < CONFIG_BACKENDS_MAX; i++) {
-        if (next[i] != p->list[i]) {
-            prober_stop(p->list[i]);
-            p->list[i] = next[i];
-        }
-    }
+    stop_all_but(p->list, next);
+    memcpy(p->list, next, sizeof next);
     return true;
 }
 

@@ -398,7 +398,7 @@ bool proxy_tidy(struct running_proxy *r)
     return plans_waiting(r->proxy.plans) == 0;
 }
 
-/* Makes the plan of CONFIG, but for what it can't change. NULL with *ERROR_. */
+/* Makes the plan of CONFIG, but with the values in force of what it can't change. NULL with *ERROR_. */
 static struct plan *plan_change(struct running_proxy *r, const struct config *config,
                                 struct proxy_error *error_)
 {
@@ -410,7 +410,9 @@ static struct plan *plan_change(struct running_proxy *r, const struct config *co
              errno == ENOSPC ? "requests are still in flight on backends that left, and there is room for 64 "
                                "with them; try again when they have ended"
                              : "out of memory");
+        return NULL;
     }
+    config_keep_fixed(&next->config, &now->config, log_fixed_key, NULL);
     return next;
 }
 
@@ -475,7 +477,6 @@ bool proxy_reload(struct running_proxy *r, const struct config *config, struct p
         plan_delete(next);
         return false;
     }
-    config_keep_fixed(&next->config, &now->config, log_fixed_key, NULL);
     struct ledger_policy policy = policy_of(&next->config);
     ledger_set_policy(p->ledger, &policy);
     tunnels_set_idle(p->tunnels, next->config.timeouts.tunnel_idle_ms);

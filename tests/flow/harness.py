@@ -435,6 +435,17 @@ class Holdfast:
     def client(self):
         return Client(self.address)
 
+    def thread_names(self):
+        """The names of holdfast's threads, one for each."""
+        names = []
+        for thread in os.listdir(f"/proc/{self.process.pid}/task"):
+            try:
+                with open(f"/proc/{self.process.pid}/task/{thread}/comm", encoding="ascii") as file:
+                    names.append(file.read().strip())
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it has ended meanwhile
+        return names
+
     def admin(self, method, target):
         with Client(self.admin_address) as client:
             client.send(head(method, target, "Connection: close").replace(b"flow.test", b"localhost", 1))
@@ -444,6 +455,17 @@ class Holdfast:
         response = self.admin("GET", "/admin/stats")
         equal("the status of the stats", response.status, 200)
         return json.loads(response.body)
+
+    def reload(self, config, expected="config reloaded"):
+        """Puts CONFIG, JSON's text or what becomes it, in the place of the config that holdfast was started
+        with, and waits until the log says what came of it."""
+        path = os.path.join(self.folder.name, "config.json")
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(config if isinstance(config, str) else json.dumps(config))
+        os.rename(path + ".new", path)
+        before = len(self.log)
+        self.process.send_signal(signal.SIGHUP)
+        until(lambda: any(expected in line for line in self.log[before:]), expected)
 
     def backend(self, name):
         """The statistics of one backend."""

@@ -3,10 +3,7 @@
 """SIGHUP 100 times under the load of 32 clients that get and post: a backend comes and goes each time, and
 nothing is lost: no request, no connection, no count of the backend that stays. A bad file and a key that
 needs a restart change nothing."""
-import json
-import os
 import re
-import signal
 
 from harness import Holdfast, Load, Origin, answer, equal, head, until
 
@@ -46,20 +43,6 @@ def config(*backends, **more):
     return {"backends": [{"name": n, "url": f"http://{origins[n].authority}"} for n in backends], **more}
 
 
-def count(holdfast, text):
-    return sum(text in line for line in list(holdfast.log))
-
-
-def reload(holdfast, written, expected="config reloaded"):
-    path = os.path.join(holdfast.folder.name, "config.json")
-    before = count(holdfast, expected)
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(written if isinstance(written, str) else json.dumps(written))
-    os.replace(path + ".new", path)
-    holdfast.process.send_signal(signal.SIGHUP)
-    until(lambda: count(holdfast, expected) > before, expected)
-
-
 def names(holdfast):
     return [backend["name"] for backend in holdfast.stats()["backends"]]
 
@@ -68,11 +51,11 @@ with Holdfast({}, config=config("stays")) as holdfast:
     with Mixed(holdfast.address, CLIENTS) as load:
         load.until_all_more()
         for number in range(RELOADS // 2):
-            reload(holdfast, config("comes", "stays", timeouts={"response_ms": 20000 + number}))
+            holdfast.reload(config("comes", "stays", timeouts={"response_ms": 20000 + number}))
             equal("backends", names(holdfast), ["comes", "stays"])
             before = len(comes.requests)
             load.until(lambda: len(comes.requests) > before, "the new backend gets requests")
-            reload(holdfast, config("stays", limits={"header_bytes": 8192 + number}))
+            holdfast.reload(config("stays", limits={"header_bytes": 8192 + number}))
             equal("backends", names(holdfast), ["stays"])
         load.until_all_more()
         gone = len(comes.requests)
@@ -87,11 +70,11 @@ with Holdfast({}, config=config("stays")) as holdfast:
     equal("attempts on the one that stayed", stats["backends"][0]["attempts"], len(stays.requests))
     equal("failures", stats["backends"][0]["failures"], 0)
 
-    reload(holdfast, '{"backends": [],\n "lissten": ":1"}', "config not reloaded")
+    holdfast.reload('{"backends": [],\n "lissten": ":1"}', "config not reloaded")
     place = 'config.json:2:2: unknown key \\"lissten\\"'
     assert holdfast.logged(place), "the place of the error is not logged"
     equal("backends", names(holdfast), ["stays"])
-    reload(holdfast, config("stays", workers=3, proxy_protocol=True))
+    holdfast.reload(config("stays", workers=3, proxy_protocol=True))
     assert holdfast.logged("needs a restart: its old value stays in force\" key=workers")
     assert holdfast.logged("needs a restart: its old value stays in force\" key=proxy_protocol")
     equal("workers", holdfast.stats()["workers"]["total"], 256)

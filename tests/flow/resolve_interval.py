@@ -2,10 +2,6 @@
 # SPDX-License-Identifier: MIT
 """A name that is looked up once a day gets another address; SIGHUP with a shorter resolve_ms, and it is used at once. No
 warning says that a restart is needed."""
-import json
-import os
-import signal
-
 from harness import Holdfast, Named, Names, Origin, equal, until
 
 names = Names()
@@ -16,14 +12,7 @@ with Holdfast({"pods": Named("pods", old.port)}, config={"resolve_ms": 86400000}
     with holdfast.client() as client:
         equal("status", client.get().status, 200)
         names.set(pods=["127.0.0.2"])
-        path = os.path.join(holdfast.folder.name, "config.json")
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-        config["resolve_ms"] = 100
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            json.dump(config, file)
-        os.replace(path + ".new", path)
-        holdfast.process.send_signal(signal.SIGHUP)
+        holdfast.reload({"resolve_ms": 100})
         until(lambda: holdfast.evidence("pods")["addresses"] == [f"127.0.0.2:{old.port}"], "the new address is in use")
         equal("status", client.get().status, 200)
     equal("requests of each", (len(old.requests), len(new.requests)), (1, 1))

@@ -69,6 +69,26 @@ START_TEST(the_docs_name_every_key_with_its_range_and_default)
 }
 END_TEST
 
+START_TEST(the_docs_list_the_keys_that_need_a_restart)
+{
+    char *docs = read_docs();
+    char *begin = strstr(docs, "\nThese keys need a restart: ");
+    ck_assert_ptr_nonnull(begin);
+    char *end = strstr(begin, ".\n");
+    ck_assert_ptr_nonnull(end);
+    *end = '\0';
+    size_t count;
+    const struct config_key *keys = config_keys(&count);
+    for (size_t i = 0; i < count; i++) {
+        char quoted[128];
+        snprintf(quoted, sizeof(quoted), "`%s`", keys[i].path);
+        ck_assert_msg((strstr(begin, quoted) != NULL) == keys[i].fixed, "%s: the docs say it otherwise",
+                      keys[i].path);
+    }
+    free(docs);
+}
+END_TEST
+
 START_TEST(the_example_of_the_docs_is_right)
 {
     static struct config c;
@@ -92,6 +112,7 @@ int main(void)
 {
     TCase *tests = tcase_create("config_key");
     tcase_add_test(tests, the_docs_name_every_key_with_its_range_and_default);
+    tcase_add_test(tests, the_docs_list_the_keys_that_need_a_restart);
     tcase_add_test(tests, the_example_of_the_docs_is_right);
     Suite *suite = suite_create("config_key");
     suite_add_tcase(suite, tests);
