@@ -168,11 +168,32 @@ class FarOriginProcess(OriginProcess):
 
 @dataclass
 class Fault:
-    """What is done to an origin, and whether it is started again after a while. far: it needs a network."""
+    """What is done to an origin, and whether it is started again after a while. far: it needs a network. For
+    holdfast alone: the config laid over its own, and the most milliseconds that a request may take."""
     name: str
     inflict: object
     returns: bool = False
     far: bool = False
+    overlay: dict | None = None
+    longest_ms: float | None = None
+
+    def concerns(self, proxy):
+        return self.overlay is None or proxy.name == "holdfast"
+
+
+# With active checks a backend that hangs is known long before a response is overdue, and requests that wait
+# for it are taken away from it at once.
+PROBE = {"path": "/healthz", "interval_ms": 250, "timeout_ms": 500, "fall": 2}
+PROBE_JITTER = 1.1  # two probes are so many intervals apart at the most
+ATTEMPT_MS = 1000  # one at a sound origin, on a busy machine: far more than it takes, far less than response_ms
+
+
+def detected_ms():
+    """After how long a backend that hangs is out at the latest. It hangs when a probe has just been good, so
+    there is one interval until the next; each of the FALL that it takes ends by its timeout, which is longer
+    than an interval, so that one follows the other at once."""
+    assert PROBE["timeout_ms"] > PROBE_JITTER * PROBE["interval_ms"]
+    return PROBE_JITTER * PROBE["interval_ms"] + PROBE["fall"] * PROBE["timeout_ms"]
 
 
 def _mode(name):
@@ -182,6 +203,8 @@ def _mode(name):
 FAULTS = {fault.name: fault for fault in (
     Fault("kill-9", OriginProcess.kill),
     Fault("sigstop", OriginProcess.stop),
+    Fault("sigstop-probed", OriginProcess.stop, overlay={"health": {"probe": PROBE}},
+          longest_ms=detected_ms() + ATTEMPT_MS),
     _mode("refuse"),
     Fault("black-hole", FarOriginProcess.pull_cable, far=True),
     _mode("accept-and-close"),

@@ -118,6 +118,12 @@ backend origins
 """
 
 
+def laid_over(config, further):
+    """The sections and keys of CONFIG, with those of FURTHER in their place."""
+    return {**config, **{key: {**config[key], **value} if isinstance(config.get(key), dict) else value
+                         for key, value in further.items()}}
+
+
 class Proxy:
     """A proxy in front of origins, from start() to stop()."""
 
@@ -202,10 +208,11 @@ class Holdfast(Proxy):
     def merge_config(cls, path):
         """Lays the sections and keys of the file PATH over our config."""
         with open(path, encoding="utf-8") as file:
-            further = json.load(file)
-        cls.config = {**cls.config, **{
-            key: {**cls.config[key], **value} if isinstance(cls.config.get(key), dict) else value
-            for key, value in further.items()}}
+            cls.config = laid_over(cls.config, json.load(file))
+
+    def overlay(self, further):
+        """The same for this one alone."""
+        self.config = laid_over(self.config, further)
 
     def words(self):
         config = {
@@ -219,7 +226,7 @@ class Holdfast(Proxy):
 
     async def admin(self, method, path):
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port + 1)
-        writer.write(f"{method} {path} HTTP/1.1\r\nHost: drill.test\r\nConnection: close\r\n\r\n".encode())
+        writer.write(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         try:
             answer = await reader.read()
         finally:

@@ -35,7 +35,9 @@ HOW_IT_WAS_MEASURED = """\
   the right one.
 - The answers fit into what holdfast holds back by default (`retry.hold_bytes`). When a longer one, or one
   that flows slowly, breaks in the middle, no proxy can hide it: its client is cut off.
-- kill-9: SIGKILL. sigstop: SIGSTOP, never continued. refuse: the listener and all connections are closed.
+- kill-9: SIGKILL. sigstop: SIGSTOP, never continued. sigstop-probed: the same with holdfast's probes on
+  (`health.probe`: {probe}); no request may take longer than {longest_ms:.0f} ms, which is the time until the
+  probes have found out and one more attempt. refuse: the listener and all connections are closed.
   black-hole: the origin is in a network namespace of its own and its cable is pulled; both ends keep their
   addresses, and no packet arrives any more. accept-and-close: each connection is closed as soon as it is
   there. reset-after-request: a reset in place of an answer. reset-in-head: half the head, then a reset.
@@ -79,7 +81,7 @@ class Row:
 
     def __init__(self, proxy, fault, count, load, watch, origins, hurt_at, back_at, notes):
         self.proxy = proxy
-        self.fault = fault
+        self.fault = fault.name
         self.count = count
         self.outcomes = load.outcomes
         self.notes = [note for note in notes if note]
@@ -93,6 +95,9 @@ class Row:
         self.cut = load.outcomes["cut in the body of a 200"]
         self.failed = sum(load.outcomes.values()) - load.outcomes["good"] - self.cut - self.wrong
         self.ms = {share: percentile(load.taken_ms, share) for share in (0.5, 0.99, 0.999, 1)}
+        self.too_long = fault.longest_ms is not None and self.ms[1] > fault.longest_ms
+        if self.too_long:
+            self.notes.append(f"a request took {self.ms[1]:.0f} ms, at most {fault.longest_ms:.0f} are right")
         self.runs = sum(runs.values()) / max(1, self.sent)
         self.most = max(runs.values(), default=0)
         self.twice = sum(1 for times in runs.values() if times > 1)
@@ -120,7 +125,7 @@ class Row:
             self.notes.append(f"after its return {victim.name} got {after} requests")
 
     def is_good(self):
-        return self.failed == self.cut == self.wrong == self.then_got == 0
+        return self.failed == self.cut == self.wrong == self.then_got == 0 and not self.too_long
 
     def cells(self):
         return {
@@ -214,6 +219,8 @@ def document(path, rows, proxies, options, load_before):
                 "## Results", "", *markdown(rows, proxies)]
     measured += [HOW_IT_WAS_MEASURED.format(
         clients=clients.CLIENTS, seconds=options.seconds, away=faults.AWAY_SECONDS,
+        probe=", ".join(f"`{key}` {value}" for key, value in faults.PROBE.items()),
+        longest_ms=faults.FAULTS["sigstop-probed"].longest_ms,
         answer_kib=options.answer_bytes // 1024, patience=clients.PATIENCE_SECONDS)]
     measured += [*configs(proxies), END]
     page = HEAD + f"{BEGIN}\n{END}\n"
