@@ -193,6 +193,42 @@ START_TEST(another_address_of_the_name_will_do)
 }
 END_TEST
 
+/* A listener that never accepts and whose queue is full: SYNs to it are dropped, as by a machine that is
+ * gone. */
+static int make_black_hole(union net_address *a_)
+{
+    socklen_t length = sizeof a_->in;
+    *a_ = (union net_address){.in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
+    int hole = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(hole, &a_->base, length), 0);
+    ck_assert_int_eq(listen(hole, 0), 0);
+    ck_assert_int_eq(getsockname(hole, &a_->base, &length), 0);
+    for (int i = 0; i < 16; i++) {
+        if (net_connect(a_, deadline_after_ms(clock_mono(), 50)) == -1) {
+            return hole;
+        }
+    }
+    ck_abort_msg("a backlog of 0 takes 16 connections");
+    return -1;
+}
+
+/* With its half of the time. */
+START_TEST(a_silent_address_leaves_time_for_the_next)
+{
+    places[0].count = 2;
+    places[0].list[1] = places[0].list[0];
+    int hole = make_black_hole(&places[0].list[0]);
+    config.health.probe.timeout_ms = 2000;
+    start(false);
+    for (int i = 0; i < FALL; i++) {
+        answer(take_probe(0), good);
+    }
+    close(take_probe(0));
+    ck_assert_int_eq(state_of(0), BACKEND_UP);
+    close(hole);
+}
+END_TEST
+
 START_TEST(a_connection_readmits_where_there_is_no_path)
 {
     struct attempt_ticket ticket;
@@ -280,6 +316,7 @@ int main(void)
     tcase_add_test(tests, silence_is_bad);
     tcase_add_test(tests, refusal_is_bad);
     tcase_add_test(tests, another_address_of_the_name_will_do);
+    tcase_add_test(tests, a_silent_address_leaves_time_for_the_next);
     tcase_add_test(tests, a_connection_readmits_where_there_is_no_path);
     tcase_add_test(tests, stop_waits_for_nothing);
     tcase_add_test(tests, a_change_touches_only_what_it_is_about);
