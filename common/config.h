@@ -16,6 +16,7 @@ enum {
     CONFIG_NAME_BYTES = 64,     /* a backend's name, the final NUL included */
     CONFIG_HOST_BYTES = 256,    /* a host name or address, the final NUL included (RFC 1035, 2.3.4) */
     CONFIG_PATH_BYTES = 4096,   /* a file name, the final NUL included */
+    CONFIG_USER_BYTES = 256,    /* a name of a user of the system, the final NUL included */
     CONFIG_URL_BYTES = 384,     /* a backend's URL as shown, the final NUL included */
     CONFIG_TARGET_BYTES = 1024, /* the path of a probe, the final NUL included */
     CONFIG_FIELD_BYTES = 64,    /* the name of a header field, the final NUL included */
@@ -55,6 +56,7 @@ struct config_backend {
 struct config {
     struct config_address listen;
     uint32_t workers;
+    char user[CONFIG_USER_BYTES];    /* "" for none: whoever starts it */
     struct cidr_set trusted_proxies; /* peers that may name the client in fields of a request */
     bool proxy_protocol;             /* each connection begins with a PROXY header */
     uint32_t drain_grace_ms;         /* 0: draining begins at once */

@@ -55,7 +55,8 @@ static bool set_key_back(const struct config_key *key, char *next, const char *r
         return set_address_back((struct config_address *)to, (const struct config_address *)from);
     case CONFIG_KIND_ADDRESS_OR_OFF:
         return set_address_or_off_back(key, next, running);
-    case CONFIG_KIND_FILE: {
+    case CONFIG_KIND_FILE:
+    case CONFIG_KIND_USER: {
         bool differs = strcmp(to, from) != 0;
         memcpy(to, from, strlen(from) + 1);
         return differs;

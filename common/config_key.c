@@ -6,6 +6,7 @@
 
 #include "common/http_head.h"
 #include "common/panic.h"
+#include "common/user.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,6 +49,7 @@ static const struct config_key keys[] = {
     {.path = "listen", .kind = CONFIG_KIND_ADDRESS, .fallback = ":80", .offset = offsetof(struct config, listen),
      .fixed = true},
     {NUMBER(workers, "256", 1, 4096), .fixed = true},
+    {.path = "user", .kind = CONFIG_KIND_USER, .offset = offsetof(struct config, user), .fixed = true},
     {.path = "trusted_proxies", .kind = CONFIG_KIND_NETWORKS, .fallback = "[]",
      .offset = offsetof(struct config, trusted_proxies)},
     {BOOLEAN(proxy_protocol, "false"), .fixed = true},
@@ -180,6 +182,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     case CONFIG_KIND_FILE:
         snprintf(text, size, "a file name or null");
         break;
+    case CONFIG_KIND_USER:
+        snprintf(text, size, "the name of a user of this system, or null");
+        break;
     case CONFIG_KIND_TARGET:
         snprintf(text, size, "a path that begins with '/', or null");
         break;
@@ -233,6 +238,17 @@ static bool set_file(char *field, const char *text)
 {
     size_t length = strlen(text);
     if (length == 0 || length >= CONFIG_PATH_BYTES)
+        return false;
+    memcpy(field, text, length + 1);
+    return true;
+}
+
+/* That the user exists is checked here, so that the error can say where it stands. */
+static bool set_user(char *field, const char *text)
+{
+    struct user user;
+    size_t length = strlen(text);
+    if (length == 0 || length >= CONFIG_USER_BYTES || !user_find(text, &user))
         return false;
     memcpy(field, text, length + 1);
     return true;
@@ -307,6 +323,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
         return set_address_or_off(key, base, text, why_);
     case CONFIG_KIND_FILE:
         return set_file(field, text);
+    case CONFIG_KIND_USER:
+        return set_user(field, text);
     case CONFIG_KIND_TARGET:
         return set_target(field, text);
     case CONFIG_KIND_NETWORKS:
@@ -329,6 +347,7 @@ static bool set_null(const struct config_key *key, char *field)
     static const uint32_t none = CONFIG_NO_NUMBER;
     switch (key->kind) {
     case CONFIG_KIND_FILE:
+    case CONFIG_KIND_USER:
     case CONFIG_KIND_TARGET:
         *field = '\0';
         return true;

@@ -22,12 +22,13 @@ enum config_kind {
     CONFIG_KIND_ADDRESS,        /* struct config_address */
     CONFIG_KIND_ADDRESS_OR_OFF, /* the same, or "off"; a bool beside it tells which */
     CONFIG_KIND_FILE,           /* file name or null: char[CONFIG_PATH_BYTES], null is "" */
-    CONFIG_KIND_TARGET,         /* path of a request or null: char[CONFIG_TARGET_BYTES], null is "" */
-    CONFIG_KIND_NETWORKS,       /* array of addresses and ADDRESS/BITS: struct cidr_set */
-    CONFIG_KIND_HASH_ON,        /* "client" or "header:NAME": char[CONFIG_FIELD_BYTES], "client" is "" */
-    CONFIG_KIND_NAME,           /* a backend's name: char[CONFIG_NAME_BYTES] */
-    CONFIG_KIND_URL,            /* a backend's URL: the whole struct config_backend */
-    CONFIG_KIND_BACKENDS,       /* array of objects, whose keys are the rows "backends[].*"; no field */
+    CONFIG_KIND_USER,     /* name of a user of the system or null: char[CONFIG_USER_BYTES], null is "" */
+    CONFIG_KIND_TARGET,   /* path of a request or null: char[CONFIG_TARGET_BYTES], null is "" */
+    CONFIG_KIND_NETWORKS, /* array of addresses and ADDRESS/BITS: struct cidr_set */
+    CONFIG_KIND_HASH_ON,  /* "client" or "header:NAME": char[CONFIG_FIELD_BYTES], "client" is "" */
+    CONFIG_KIND_NAME,     /* a backend's name: char[CONFIG_NAME_BYTES] */
+    CONFIG_KIND_URL,      /* a backend's URL: the whole struct config_backend */
+    CONFIG_KIND_BACKENDS, /* array of objects, whose keys are the rows "backends[].*"; no field */
 };
 
 struct config_key {

@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
+#include "common/user.h"
 #include "healthd/admin_server.h"
 #include "healthd/probe.h"
 #include "proxy/judge.h"
@@ -224,9 +225,6 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     queue_init(&p->queue, p->ledger);
     budget_init(&p->budget);
     ledger_on_change(p->ledger, rotation_changed, p);
-    if (config->admin.token_file[0] != '\0' && !read_token(r, config->admin.token_file, error_)) {
-        return false;
-    }
     r->admin_context = (struct admin_context){
         .plans = p->plans,
         .plan_reader = p->workers + READER_ADMIN,
@@ -345,6 +343,25 @@ static bool make_plans(struct proxy *p, const struct config *config)
     return p->plans != NULL;
 }
 
+/* Gives up root, if the config says so. What only root may read has been read, and the ports are bound. */
+static bool become_user(const char *name, struct proxy_error *error_)
+{
+    struct user user;
+    if (name[0] == '\0') {
+        return true;
+    }
+    if (!user_find(name, &user)) {
+        fail(error_, "user: there is no user %s any more", name);
+        return false;
+    }
+    const char *failed = user_become(&user);
+    if (failed != NULL) {
+        fail(error_, "user: can't become %s: %s: %s; start as root or as that user, or leave the key out",
+             name, failed, strerror(errno));
+    }
+    return failed == NULL;
+}
+
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_)
 {
     struct running_proxy *r = calloc(1, sizeof *r);
@@ -365,7 +382,10 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
         admin_fd = open_listener(&config->admin.listen, "--admin", error_);
         started = admin_fd != -1;
     }
-    started = started && make_parts(r, error_);
+    if (started && config->admin.token_file[0] != '\0') {
+        started = read_token(r, config->admin.token_file, error_);
+    }
+    started = started && become_user(config->user, error_) && make_parts(r, error_);
     uint16_t port = started ? net_local_port(listen_fd) : 0;
     uint16_t admin_port = admin_fd != -1 ? net_local_port(admin_fd) : 0;
     started = started && start_threads(r, &listen_fd, &admin_fd, error_);

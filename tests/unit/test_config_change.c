@@ -49,7 +49,7 @@ END_TEST
 
 /* Every fixed key, with another value than the default's. */
 static const char all_fixed[] =
-    "{\"listen\": \"[::1]:81\", \"workers\": 3, \"proxy_protocol\": true,"
+    "{\"listen\": \"[::1]:81\", \"workers\": 3, \"user\": \"daemon\", \"proxy_protocol\": true,"
     " \"admin\": {\"listen\": \"127.0.0.1:82\", \"token_file\": \"/token\", \"drill\": true},"
     " \"limits\": {\"connections\": 5, \"connections_per_client\": 6, \"tunnels\": 7}}";
 

@@ -32,8 +32,8 @@ static void show_default(const struct config_key *key, char text_[static 64])
 {
     if (key->kind == CONFIG_KIND_NAME)
         snprintf(text_, 64, "`\"backendN\"`");
-    else if (key->kind == CONFIG_KIND_FILE || key->kind == CONFIG_KIND_TARGET ||
-             key->kind == CONFIG_KIND_NUMBER_OR_NULL)
+    else if (key->kind == CONFIG_KIND_FILE || key->kind == CONFIG_KIND_USER ||
+             key->kind == CONFIG_KIND_TARGET || key->kind == CONFIG_KIND_NUMBER_OR_NULL)
         snprintf(text_, 64, "`null`");
     else if (key->fallback == NULL)
         snprintf(text_, 64, "required");
