@@ -192,6 +192,17 @@ static void wait_for_ticket(struct member *m, struct attempt_ticket *ticket_)
     ck_assert_int_eq(watch_disarm(place.watch), WATCH_NOT_CUT);
 }
 
+/* The first who are served stay until all places are taken and somebody waits for one: else, on a busy
+ * machine, that might never be. */
+static void stay_until_full(struct crowd *c)
+{
+    mono_ns deadline = deadline_after_ms(clock_mono(), 60000);
+    while (atomic_load(&c->most) < LIMIT || atomic_load(&c->waited) == 0) {
+        ck_assert(clock_mono() < deadline);
+        sched_yield();
+    }
+}
+
 static void *ask_again_and_again(void *argument)
 {
     struct member *m = argument;
@@ -205,6 +216,9 @@ static void *ask_again_and_again(void *argument)
             if (atomic_compare_exchange_weak(&c->most, &most, now)) {
                 break;
             }
+        }
+        if (i == 0) {
+            stay_until_full(c);
         }
         sched_yield();
         atomic_fetch_sub(&c->at_once, 1);
