@@ -94,6 +94,7 @@ struct config {
     } retry;
     struct {
         uint32_t connect_ms, response_ms, request_ms, queue_ms;
+        uint32_t connect_hedge_ms; /* 0: a connect that hangs is waited for alone */
         uint32_t client_header_ms, client_body_ms, client_idle_ms, client_write_ms;
         uint32_t tunnel_idle_ms;
     } timeouts;

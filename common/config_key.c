@@ -86,6 +86,7 @@ static const struct config_key keys[] = {
     {NUMBER(retry.hold_ms, "500", 0, 60000)},
     {NUMBER_OR_NULL(retry.budget_percent, 0, 100)},
     {NUMBER(timeouts.connect_ms, "1000", 1, DAY_MS)},
+    {NUMBER(timeouts.connect_hedge_ms, "250", 0, DAY_MS)},
     {NUMBER(timeouts.response_ms, "30000", 1, DAY_MS)},
     {NUMBER(timeouts.request_ms, "60000", 1, DAY_MS)},
     {NUMBER(timeouts.queue_ms, "5000", 1, DAY_MS)},

@@ -6,9 +6,9 @@
 #include "proxy/deliver.h"
 #include "proxy/dial.h"
 #include "proxy/forward.h"
+#include "proxy/hedge.h"
 
 #include <inttypes.h>
-#include <poll.h>
 #include <stdio.h>
 
 /* Whether the body is sent chunked, which only trailers need. */
@@ -111,8 +111,7 @@ static enum attempt_end end_of_cut(struct attempt *a, enum watch_cut cut)
     UNREACHABLE();
 }
 
-/* For whom the worker waits. */
-static struct watch_subject subject_of(const struct attempt *a)
+struct watch_subject attempt_subject(const struct attempt *a)
 {
     return (struct watch_subject){.judged = true,
                                   .client_slot = a->client->slot,
@@ -137,7 +136,7 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
         .early = a->request->head.version_minor > 0 ? pass_early : NULL,
         .owner = a,
     };
-    struct watch_subject subject = subject_of(a);
+    struct watch_subject subject = attempt_subject(a);
     mono_ns deadline = deadline_after_ms(subject.since, config->timeouts.response_ms);
     *untouched_ = false;
     watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
@@ -171,78 +170,58 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     return end_of_cut(a, cut);
 }
 
-/* One dial, which the watchdog may end: *CUT_ says why. */
-static void dial_guarded(const struct attempt *a, struct dial *d, const struct upstream_route *route,
-                         enum watch_cut *cut_)
+/* Why no connection was made. */
+static enum attempt_end end_of_connect(struct attempt *a, const struct hedge_link *link)
 {
-    struct watch_subject subject = subject_of(a);
-    mono_ns connect = deadline_after_ms(subject.since, a->plan->config.timeouts.connect_ms);
-    *cut_ = WATCH_NOT_CUT;
-    dial_begin(d, &a->proxy->upstreams[a->backend], route, deadline_earlier(connect, a->deadline));
-    while (d->state == DIAL_PENDING) {
-        struct pollfd wait = {.fd = d->fd, .events = POLLOUT};
-        watch_arm_for(a->watch, d->fd, DEADLINE_NO, &subject);
-        poll(&wait, 1, deadline_poll_ms(d->until, clock_mono()));
-        *cut_ = watch_disarm(a->watch);
-        if (*cut_ != WATCH_NOT_CUT) {
-            dial_abandon(d);
-            return;
-        }
-        dial_step(d);
+    if (link->cut != WATCH_NOT_CUT) {
+        return end_of_cut(a, link->cut);
     }
+    if (dial_is_starvation(link->error)) {
+        a->starved = true;
+        return ATTEMPT_CANCELLED;
+    }
+    a->connect_error = link->error;
+    return ATTEMPT_CONNECT;
 }
 
-/* A new connection to the backend. Out of descriptors, the idle ones of all backends are given up first. */
-static void connect_to(const struct attempt *a, struct dial *d, const struct upstream_route *route,
-                       enum watch_cut *cut_)
+/* Converses on LINK, an idle connection of A's backend. True with *END_; false when it was stale. */
+static bool converse_on_idle(struct attempt *a, const struct hedge_link *link, enum attempt_end *end_)
 {
-    struct proxy *proxy = a->proxy;
-    dial_guarded(a, d, route, cut_);
-    if (d->state == DIAL_FAILED && dial_is_starvation(d->error)) {
-        for (size_t i = 0; i < a->plan->config.backend_count; i++) {
-            upstream_trim(&proxy->upstreams[a->plan->slots[i]], DEADLINE_NO);
-        }
-        dial_guarded(a, d, route, cut_);
+    /* One that was stale shows it as soon as a connect would be answered. One that ends later has been worked
+     * on: that is the backend's failure. */
+    mono_ns stale_until = deadline_after_ms(clock_mono(), a->plan->config.timeouts.connect_ms);
+    bool untouched;
+    *end_ = converse(a, link->fd, request_head(a), &untouched);
+    if (!untouched || *end_ != ATTEMPT_RESET || clock_mono() > stale_until) {
+        return true;
     }
+    response_clear(a->response);
+    return false;
 }
 
 enum attempt_end attempt_run(struct attempt *a)
 {
-    bool untouched = false;
-    a->starved = false;
     struct upstream_route route;
-    struct dial dial;
-    union net_address diverted;
-    upstream_choose(&a->proxy->upstreams[a->backend], &route);
-    if (drill_diverts(a->proxy->drills, a->backend, &diverted)) {
-        upstream_divert(&route, &diverted);
-    }
-    /* A request that must not be sent twice does not go on a connection that may be stale. */
-    int fd =
-        a->may_replay ? upstream_take_idle(&a->proxy->upstreams[a->backend], &route, &a->response->tag) : -1;
-    if (fd != -1) {
-        /* One that was stale shows it as soon as a connect would be answered. One that ends later has been
-         * worked on: that is the backend's failure. */
-        mono_ns stale_until = deadline_after_ms(clock_mono(), a->plan->config.timeouts.connect_ms);
-        enum attempt_end end = converse(a, fd, request_head(a), &untouched);
-        if (!untouched || end != ATTEMPT_RESET || clock_mono() > stale_until) {
+    struct hedge_link link;
+    a->starved = false;
+    hedge_route(a->proxy, a->backend, &route);
+    bool found = hedge_take_idle(a, &route, &link);
+    for (;;) {
+        enum attempt_end end;
+        if (!found) {
+            link = hedge_connect(a, &route);
+        }
+        found = false;
+        if (link.fd == -1) {
+            return end_of_connect(a, &link);
+        }
+        a->response->tag = link.tag;
+        if (!link.idle) {
+            bool untouched;
+            return converse(a, link.fd, request_head(a), &untouched);
+        }
+        if (converse_on_idle(a, &link, &end)) {
             return end;
         }
-        response_clear(a->response);
     }
-    enum watch_cut cut = WATCH_NOT_CUT;
-    connect_to(a, &dial, &route, &cut);
-    if (dial.state == DIAL_FAILED && cut != WATCH_NOT_CUT) {
-        return end_of_cut(a, cut);
-    }
-    if (dial.state == DIAL_FAILED && dial_is_starvation(dial.error)) {
-        a->starved = true;
-        return ATTEMPT_CANCELLED;
-    }
-    if (dial.state == DIAL_FAILED) {
-        a->connect_error = dial.error;
-        return ATTEMPT_CONNECT;
-    }
-    a->response->tag = dial.tag;
-    return converse(a, dial.fd, request_head(a), &untouched);
 }

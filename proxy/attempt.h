@@ -10,6 +10,8 @@
 
 enum { ATTEMPT_SIZE_LINE_BYTES = 20 };
 
+struct trial; /* trial.h */
+
 /* Filled by the exchange: the first part once for all attempts of a request, the second one for each. */
 struct attempt {
     struct proxy *proxy;
@@ -25,8 +27,13 @@ struct attempt {
     bool takes_trailers;  /* the client does */
     bool may_replay;      /* the request may reach a backend more than once */
     mono_ns deadline;     /* of the whole request */
+    struct trial *trial;  /* the request's, where the attempt has begun */
+    /* Begins an attempt on another backend in the ledger and the trial, beside this one, whose connect hangs,
+     * and adds it to TRIED. False when no other one may be asked. */
+    bool (*begin_beside)(void *owner);
+    void *owner; /* of BEGIN_BESIDE */
 
-    uint32_t backend;
+    uint32_t backend;          /* after a race of two connects, that of the one which is gone on with */
     uint64_t tried;            /* set of backends, this one too */
     bool may_leave;            /* may be given up when its backend is taken out of rotation */
     struct response *response; /* cleared; what comes goes there */
@@ -45,12 +52,16 @@ struct attempt {
 };
 
 /* Sends the request and receives the response into A->response, within response_ms and A->deadline. An idle
- * connection that turns out to be stale is replaced by a fresh one, once. A cancelled attempt says why in the
- * last three flags. Blocks; no lock held. */
+ * connection that turns out to be stale is replaced by a fresh one. While a connect hangs, one to another
+ * backend is begun beside it (hedge.h): then the attempt may end as that of the other backend. A cancelled
+ * attempt says why in the last three flags. Blocks; no lock held. */
 must_check enum attempt_end attempt_run(struct attempt *a);
 
 /* Makes A->out free for another head. A request whose own head the backend has not taken yet, though it
  * answers already, is sent no further. */
 void attempt_free_out(struct attempt *a);
+
+/* For whom the worker waits in A, from now on. */
+struct watch_subject attempt_subject(const struct attempt *a);
 
 #endif

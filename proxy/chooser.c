@@ -169,3 +169,20 @@ struct choice chooser_next(struct chooser *c)
         }
     }
 }
+
+/* Those in rotation that C's request was not sent to, and that have a place nobody waits for. */
+static uint64_t spare_now(const struct chooser *c)
+{
+    uint64_t fit = ledger_rotation(c->proxy->ledger) & ~c->tried;
+    return fit & ~queue_claimed(&c->proxy->queue) & ~full_now(c, fit);
+}
+
+bool chooser_has_spare(const struct chooser *c)
+{
+    return spare_now(c) != 0;
+}
+
+bool chooser_spare(struct chooser *c, struct choice *choice_)
+{
+    return begin_one(c, spare_now(c), true, choice_);
+}

@@ -48,4 +48,11 @@ bool chooser_has_more(const struct chooser *c);
  * calls on C together and up to C's deadline; C's watch is off before and after. No lock held. */
 must_check struct choice chooser_next(struct chooser *c);
 
+/* Whether chooser_spare() may find a backend; lock-free, a moment's picture. */
+bool chooser_has_spare(const struct chooser *c);
+
+/* Begins an attempt on a second backend, beside one that hangs. As chooser_next(), but it never waits, and
+ * takes none that is out of rotation. False when there is none. No lock held. */
+must_check bool chooser_spare(struct chooser *c, struct choice *choice_);
+
 #endif

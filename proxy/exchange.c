@@ -129,20 +129,26 @@ static void keep_best(struct course *c)
     response_clear(c->attempt.response);
 }
 
+/* Takes a retry from the budget, where there is one. */
+static bool take_retry(struct course *c)
+{
+    uint32_t percent = c->x->plan->config.retry.budget_percent;
+    return percent == CONFIG_NO_NUMBER || budget_take_retry(&c->x->proxy->budget, clock_mono(), percent);
+}
+
 /* Whether the budget allows another attempt, if this would be one: the first is no retry, and where nobody is
  * left to ask none is denied. */
 static bool within_budget(struct course *c)
 {
     struct proxy *proxy = c->x->proxy;
-    uint32_t percent = c->x->plan->config.retry.budget_percent;
-    if (percent == CONFIG_NO_NUMBER) {
+    if (c->x->plan->config.retry.budget_percent == CONFIG_NO_NUMBER) {
         return true;
     }
     if (c->trial.attempts == 0) {
         budget_count_request(&proxy->budget, clock_mono());
         return true;
     }
-    if (!chooser_has_more(&c->chooser) || budget_take_retry(&proxy->budget, clock_mono(), percent)) {
+    if (!chooser_has_more(&c->chooser) || take_retry(c)) {
         return true;
     }
     traffic_note(proxy->traffic, c->x->shard, TRAFFIC_RETRIES_DENIED);
@@ -169,12 +175,35 @@ static bool move_on(struct course *c)
     return true;
 }
 
+/* How often the request may be sent. */
+static uint32_t attempts_max(const struct course *c)
+{
+    uint32_t max = c->x->plan->config.retry.attempts;
+    return max == 0 ? CONFIG_BACKENDS_MAX : max;
+}
+
+/* Begins an attempt beside the one whose connect hangs. Nothing has been sent on that one: so this is allowed
+ * also for a request that must not be sent twice. */
+static bool begin_beside(void *owner)
+{
+    struct course *c = owner;
+    struct choice choice;
+    if (c->trial.attempts >= attempts_max(c) || !chooser_has_spare(&c->chooser) || !take_retry(c) ||
+        !chooser_spare(&c->chooser, &choice)) {
+        return false;
+    }
+    trial_begin(&c->trial, &choice.ticket);
+    c->attempt.tried = c->chooser.tried;
+    return true;
+}
+
 /* Runs attempts until one is good (true: it stands in CURRENT) or nothing is left to try. */
 static bool try_backends(struct course *c)
 {
-    const struct config *config = &c->x->plan->config;
-    uint32_t max = config->retry.attempts == 0 ? CONFIG_BACKENDS_MAX : config->retry.attempts;
-    while (c->trial.attempts < max && !c->attempt.stopped && !c->attempt.client_gone &&
+    c->attempt.trial = &c->trial;
+    c->attempt.begin_beside = begin_beside;
+    c->attempt.owner = c;
+    while (c->trial.attempts < attempts_max(c) && !c->attempt.stopped && !c->attempt.client_gone &&
            (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline) && within_budget(c)) {
         struct choice choice = chooser_next(&c->chooser);
         if (choice.end == CHOICE_NONE_LEFT && move_on(c)) {
@@ -186,18 +215,17 @@ static bool try_backends(struct course *c)
             c->full = choice.end == CHOICE_FULL;
             return false;
         }
-        uint32_t backend = choice.backend;
-        c->attempt.backend = backend;
+        c->attempt.backend = choice.backend;
         c->attempt.tried = c->chooser.tried;
         c->attempt.may_leave = choice.up && c->attempt.may_replay;
         trial_begin(&c->trial, &choice.ticket);
         enum attempt_end end = attempt_run(&c->attempt);
         if (trial_judge(&c->trial, &c->attempt, end)) {
-            settle_connection(c, c->attempt.response, backend);
+            settle_connection(c, c->attempt.response, c->attempt.backend);
             return true;
         }
         if (end == ATTEMPT_ANSWERED) {
-            settle_connection(c, c->attempt.response, backend);
+            settle_connection(c, c->attempt.response, c->attempt.backend);
             keep_best(c);
         } else {
             response_clear(c->attempt.response);

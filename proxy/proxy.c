@@ -16,6 +16,7 @@
 #include "proxy/pool.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
+#include "proxy/stragglers.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -272,7 +273,8 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     const struct config *config = &plans_current(p->plans)->config;
     p->watchdog = watchdog_start(p->workers);
     p->tunnels = tunnels_start(config->limits.tunnels, config->timeouts.tunnel_idle_ms);
-    if (p->watchdog != NULL && p->tunnels != NULL) {
+    p->stragglers = stragglers_start();
+    if (p->watchdog != NULL && p->tunnels != NULL && p->stragglers != NULL) {
         watchdog_set_judge(p->watchdog, judge_wait, p);
         r->pool = pool_start(p);
     }
@@ -317,7 +319,8 @@ static void undo(struct running_proxy *r)
         pool_join(r->pool);
     }
     tunnels_stop(p->tunnels);
-    drills_stop(p->drills); /* workers and probes look at it */
+    stragglers_stop(p->stragglers); /* they end in the ledger and the evidence */
+    drills_stop(p->drills);         /* workers and probes look at it */
     watchdog_stop(p->watchdog);
     if (p->parking != NULL) {
         parking_sweep(p->parking, DEADLINE_NO, true, session_abandon, p);
@@ -413,9 +416,11 @@ static void log_fixed_key(void *owner, const char *path)
 
 bool proxy_tidy(struct running_proxy *r)
 {
+    /* In this order: who hands a connect over to the stragglers holds a plan that names its slot. */
     uint64_t named = plans_sweep(r->proxy.plans);
-    release_upstreams(r, ~named);
-    return plans_waiting(r->proxy.plans) == 0;
+    uint64_t kept = stragglers_slots(r->proxy.stragglers) & ~named;
+    release_upstreams(r, ~(named | kept));
+    return plans_waiting(r->proxy.plans) == 0 && kept == 0;
 }
 
 /* Makes the plan of CONFIG, but with the values in force of what it can't change. NULL with *ERROR_. */

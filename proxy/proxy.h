@@ -19,6 +19,8 @@
 
 #include <stdatomic.h>
 
+struct stragglers; /* stragglers.h */
+
 /* The readers of the plan behind the workers, whose numbers are 0 to WORKERS - 1: add WORKERS to these. */
 enum proxy_reader { READER_LISTENER, READER_KEEPER, READER_ADMIN, READER_WATCHDOG, PROXY_READERS };
 
@@ -33,6 +35,7 @@ struct proxy {
     struct parking *parking;
     struct watchdog *watchdog;
     struct tunnels *tunnels;
+    struct stragglers *stragglers;
     struct drills *drills; /* NULL: admin.drill is off */
     struct queue queue;    /* requests that wait for a place on a backend */
     struct balancer balancer;

@@ -27,13 +27,13 @@ static const char *end_name(enum attempt_end end)
     UNREACHABLE();
 }
 
-static void log_ejection(const struct config_backend *backend, const struct attempt_outcome *outcome)
+static void log_ejection(const char *backend, const struct attempt_outcome *outcome)
 {
     char text[16] = "";
     struct writer w = {.at = text, .capacity = sizeof text};
     writer_put_number(&w, outcome->status);
     const struct plog_pair pairs[] = {
-        {"backend", slice_of(backend->name)},
+        {"backend", slice_of(backend)},
         {"last_failure", slice_of(end_name(outcome->end))},
         {"status", {text, w.length}},
         {NULL, {NULL, 0}},
@@ -48,7 +48,7 @@ static void log_failure(const struct trial *t, const struct attempt *a, const st
     }
     const struct http_offence *offence = a->response->offence;
     const struct plog_pair pairs[] = {
-        {"backend", slice_of(plan_backend(t->plan, t->ticket.backend)->name)},
+        {"backend", slice_of(plan_backend(t->plan, t->last.ticket.backend)->name)},
         {"failure", slice_of(end_name(outcome->end))},
         {"offence", slice_of(offence != NULL ? offence->name : "-")},
         {"method", a->request->head.method},
@@ -78,13 +78,13 @@ static void keep_evidence(const struct trial *t, const struct attempt *a,
         .empty = a->empty,
         .reset = a->response->reset,
     };
-    struct evidence_note note = note_of(a, &t->ticket);
+    struct evidence_note note = note_of(a, &t->last.ticket);
     note.cause = cause_of(outcome, &detail);
     note.status = outcome->end == ATTEMPT_ANSWERED ? outcome->status : 0;
-    note.attempt = t->attempts;
-    note.duration_ns = clock_mono() - t->begun;
+    note.attempt = t->last.number;
+    note.duration_ns = clock_mono() - t->last.begun;
     note.ejected = ejected;
-    evidence_keep(t->proxy->evidence, t->ticket.backend, &note);
+    evidence_keep(t->proxy->evidence, t->last.ticket.backend, &note);
 }
 
 /* Remembers the failing status OUTCOME, which the last attempt ended with, until the request is decided. */
@@ -92,11 +92,11 @@ static void put_off(struct trial *t, const struct attempt_outcome *outcome)
 {
     MUST(t->undecided_count < CONFIG_BACKENDS_MAX);
     t->undecided[t->undecided_count++] = (struct trial_charge){
-        .ticket = t->ticket,
+        .ticket = t->last.ticket,
         .plan = t->plan,
         .status = outcome->status,
-        .attempt = t->attempts,
-        .duration_ns = clock_mono() - t->begun,
+        .attempt = t->last.number,
+        .duration_ns = clock_mono() - t->last.begun,
     };
 }
 
@@ -107,15 +107,15 @@ static void record(struct trial *t, const struct attempt *a, const struct attemp
         t->failures++;
         log_failure(t, a, outcome);
     }
-    bool ejected = ledger_end(t->proxy->ledger, &t->ticket, outcome);
-    queue_freed(&t->proxy->queue, t->ticket.backend);
+    bool ejected = ledger_end(t->proxy->ledger, &t->last.ticket, outcome);
+    queue_freed(&t->proxy->queue, t->last.ticket.backend);
     if (outcome->undecided) {
         put_off(t, outcome);
     } else if (outcome->failure) {
         keep_evidence(t, a, outcome, ejected);
     }
     if (ejected) {
-        log_ejection(plan_backend(t->plan, t->ticket.backend), outcome);
+        log_ejection(plan_backend(t->plan, t->last.ticket.backend)->name, outcome);
     }
 }
 
@@ -132,7 +132,7 @@ static void charge(const struct trial *t, const struct attempt *a, const struct 
     note.ejected = ledger_charge(t->proxy->ledger, &c->ticket);
     evidence_keep(t->proxy->evidence, c->ticket.backend, &note);
     if (note.ejected) {
-        log_ejection(plan_backend(c->plan, c->ticket.backend), &outcome);
+        log_ejection(plan_backend(c->plan, c->ticket.backend)->name, &outcome);
     }
 }
 
@@ -162,8 +162,83 @@ bool trial_decide(struct trial *t, const struct attempt *a, bool good, bool all_
 void trial_begin(struct trial *t, const struct attempt_ticket *ticket)
 {
     t->attempts++;
-    t->ticket = *ticket;
-    t->begun = clock_mono();
+    t->last = (struct trial_entry){.ticket = *ticket, .begun = clock_mono(), .number = t->attempts};
+}
+
+void trial_pick(struct trial *t, const struct trial_entry *entry)
+{
+    t->last = *entry;
+}
+
+/* Copies what fits of TEXT to KEPT. How much that is. */
+static uint32_t keep(char *kept, size_t size, struct slice text)
+{
+    size_t length = text.length < size ? text.length : size;
+    memcpy(kept, text.at, length);
+    return (uint32_t)length;
+}
+
+void trial_make_late(const struct trial *t, const struct attempt *a, const struct trial_entry *entry,
+                     struct trial_late *late_)
+{
+    struct evidence_note note = note_of(a, &entry->ticket);
+    *late_ = (struct trial_late){.proxy = t->proxy, .entry = *entry};
+    memcpy(late_->backend, plan_backend(t->plan, entry->ticket.backend)->name, sizeof late_->backend);
+    late_->method_bytes = keep(late_->method, sizeof late_->method, note.method);
+    late_->path_bytes = keep(late_->path, sizeof late_->path, note.path);
+    late_->request_id_bytes = keep(late_->request_id, sizeof late_->request_id, note.request_id);
+}
+
+static void log_late(const struct trial_late *late, const struct attempt_outcome *outcome)
+{
+    if (!plog_enabled(CONFIG_LOG_DEBUG)) {
+        return;
+    }
+    const struct plog_pair pairs[] = {
+        {"backend", slice_of(late->backend)},
+        {"failure", slice_of(end_name(outcome->end))},
+        {"method", {late->method, late->method_bytes}},
+        {"target", {late->path, late->path_bytes}},
+        {NULL, {NULL, 0}},
+    };
+    plog_pairs(CONFIG_LOG_DEBUG, "attempt failed beside another one", pairs);
+}
+
+void trial_end_late(const struct trial_late *late, enum attempt_end end, int connect_error)
+{
+    const struct proxy *proxy = late->proxy;
+    uint32_t backend = late->entry.ticket.backend;
+    struct attempt_outcome outcome = {.end = end, .failure = end != ATTEMPT_CANCELLED};
+    bool ejected = ledger_end(proxy->ledger, &late->entry.ticket, &outcome);
+    queue_freed(&late->proxy->queue, backend);
+    if (!outcome.failure) {
+        return;
+    }
+    log_late(late, &outcome);
+    struct cause_detail detail = {.connect_error = connect_error};
+    struct evidence_note note = {
+        .cause = cause_of(&outcome, &detail),
+        .method = {late->method, late->method_bytes},
+        .path = {late->path, late->path_bytes},
+        .request_id = {late->request_id, late->request_id_bytes},
+        .attempt = late->entry.number,
+        .duration_ns = clock_mono() - late->entry.begun,
+        .ejected = ejected,
+        .epoch = late->entry.ticket.epoch,
+    };
+    evidence_keep(proxy->evidence, backend, &note);
+    if (ejected) {
+        log_ejection(late->backend, &outcome);
+    }
+}
+
+void trial_end_beside(struct trial *t, const struct attempt *a, const struct trial_entry *entry,
+                      enum attempt_end end, int connect_error)
+{
+    struct trial_late late;
+    trial_make_late(t, a, entry, &late);
+    trial_end_late(&late, end, connect_error);
+    t->failures += end != ATTEMPT_CANCELLED;
 }
 
 bool trial_judge(struct trial *t, const struct attempt *a, enum attempt_end end)
@@ -175,7 +250,7 @@ bool trial_judge(struct trial *t, const struct attempt *a, enum attempt_end end)
         outcome.failure = outcome.status != 101 && /* an upgrade that was asked for is what was wanted */
                           verdict_is_failure(t->plan->config.health.failure, outcome.status);
         outcome.undecided = outcome.failure && t->plan->config.health.blame == CONFIG_BLAME_SECOND_OPINION;
-        outcome.latency_ns = clock_mono() - t->begun;
+        outcome.latency_ns = clock_mono() - t->last.begun;
         t->open = !outcome.failure && !r->whole && outcome.status != 101;
         t->latency_ns = outcome.latency_ns;
     }

@@ -294,6 +294,7 @@ START_TEST(every_key_has_the_default_of_the_contract)
     ck_assert_uint_eq(c.retry.hold_ms, 500);
     ck_assert_uint_eq(c.retry.budget_percent, CONFIG_NO_NUMBER);
     ck_assert_uint_eq(c.timeouts.connect_ms, 1000);
+    ck_assert_uint_eq(c.timeouts.connect_hedge_ms, 250);
     ck_assert_uint_eq(c.timeouts.response_ms, 30000);
     ck_assert_uint_eq(c.timeouts.request_ms, 60000);
     ck_assert_uint_eq(c.timeouts.queue_ms, 5000);
@@ -336,11 +337,9 @@ START_TEST(every_key_can_be_set)
         "     \"rise\": 1, \"fall\": 100}},\n"
         " \"retry\": {\"attempts\": 64, \"methods\": \"idempotent\", \"hold_bytes\": 1, \"hold_ms\": 2, "
         "\"budget_percent\": 0},\n"
-        " \"timeouts\": {\"connect_ms\": 11, \"response_ms\": 12, \"request_ms\": 13, \"queue_ms\": 18, "
-        "\"client_header_ms\": "
-        "14,\n"
-        "   \"client_body_ms\": 15, \"client_idle_ms\": 16, \"client_write_ms\": 86400000,\n"
-        "   \"tunnel_idle_ms\": 17},\n"
+        " \"timeouts\": {\"connect_ms\": 11, \"connect_hedge_ms\": 0, \"response_ms\": 12,\n"
+        "   \"request_ms\": 13, \"queue_ms\": 18, \"client_header_ms\": 14, \"client_body_ms\": 15,\n"
+        "   \"client_idle_ms\": 16, \"client_write_ms\": 86400000, \"tunnel_idle_ms\": 17},\n"
         " \"limits\": {\"header_bytes\": 1024, \"body_bytes\": 1099511627776, \"connections\": 1000000,\n"
         "   \"connections_per_client\": 3, \"body_bytes_per_second\": 1000000000, \"tunnels\": 0},\n"
         " \"log_level\": \"de\\u0062ug\", \"log_format\": \"json\"}\n");
@@ -383,6 +382,7 @@ START_TEST(every_key_can_be_set)
     must_read(&c, "{\"retry\": {\"budget_percent\": null}}");
     ck_assert_uint_eq(c.retry.budget_percent, CONFIG_NO_NUMBER);
     ck_assert_uint_eq(c.timeouts.connect_ms, 11);
+    ck_assert_uint_eq(c.timeouts.connect_hedge_ms, 0);
     ck_assert_uint_eq(c.timeouts.response_ms, 12);
     ck_assert_uint_eq(c.timeouts.queue_ms, 18);
     ck_assert_uint_eq(c.timeouts.request_ms, 13);
