@@ -164,6 +164,23 @@ const struct plan *plans_current(const struct plans *p)
     return p->in_force;
 }
 
+/* Pins are not part of the value. */
+static _Atomic uint32_t *pins_of(const struct plan *plan)
+{
+    return (_Atomic uint32_t *)(uintptr_t)&plan->pins;
+}
+
+void plan_pin(const struct plan *plan)
+{
+    atomic_fetch_add_explicit(pins_of(plan), 1, memory_order_relaxed);
+}
+
+void plan_unpin(const struct plan *plan)
+{
+    atomic_fetch_sub(pins_of(plan), 1);
+}
+
+/* Cells first: who pins an old plan holds it, so when no cell names it no pin can be added any more. */
 static bool is_held(const struct plans *p, const struct plan *plan)
 {
     for (uint32_t i = 0; i < p->readers; i++) {
@@ -173,7 +190,7 @@ static bool is_held(const struct plans *p, const struct plan *plan)
             }
         }
     }
-    return false;
+    return atomic_load(&plan->pins) > 0;
 }
 
 uint64_t plans_sweep(struct plans *p)

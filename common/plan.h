@@ -14,6 +14,7 @@
 #include "common/compiler.h"
 #include "common/config.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct plan {
@@ -22,6 +23,7 @@ struct plan {
     uint8_t slots[CONFIG_BACKENDS_MAX];  /* of config.backends[I] */
     uint8_t places[CONFIG_BACKENDS_MAX]; /* the other way: of each slot in MEMBERS, its I */
     uint32_t header_bytes_max;           /* the largest limits.header_bytes of this and all earlier plans */
+    _Atomic uint32_t pins;               /* by plan_pin() */
     struct plan *older;                  /* of struct plans: the next one that waits to be freed */
 };
 
@@ -56,6 +58,11 @@ const struct plan *plans_hold(struct plans *p, uint32_t reader);
 /* The same beside what plans_hold() gave, which stays held too: for work that has used up what its plan had.
  * Returns the plan in force, which may be the one that is held already. */
 const struct plan *plans_hold_newer(struct plans *p, uint32_t reader);
+
+/* Keeps PLAN, which the caller holds or has pinned, for work that goes on when its reader holds it no more.
+ * plan_unpin() must follow, on any thread. */
+void plan_pin(const struct plan *plan);
+void plan_unpin(const struct plan *plan);
 
 /* READER holds nothing from now on. */
 void plans_let_go(struct plans *p, uint32_t reader);

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <unistd.h>
 
 /* Whether the body is sent chunked, which only trailers need. */
 static bool sends_trailers(const struct attempt *a)
@@ -122,10 +123,61 @@ struct watch_subject attempt_subject(const struct attempt *a)
                                   .since = clock_mono()};
 }
 
-/* One request and response on FD, which the response owns from now on. *UNTOUCHED_ is set when the connection
- * ended before the first byte of a response and nobody cut it: on a reused one, that is not the backend's
- * fault. */
-static enum attempt_end converse(struct attempt *a, int fd, struct slice head, bool *untouched_)
+/* The worker is about to wait on FD: the events of the epoll set, and its own fetched ones, are for others.
+ */
+static void before_wait(void *owner, int fd)
+{
+    const struct attempt *a = owner;
+    parking_leave(a->proxy->parking, fd);
+    watch_note_wait(a->worker_watch);
+}
+
+/* Sends the request on FD with its TAG, which the response owns from now on. */
+static void send_on(struct attempt *a, int fd, struct upstream_tag tag, bool reused)
+{
+    struct watch_subject subject = attempt_subject(a);
+    mono_ns deadline = deadline_after_ms(subject.since, a->plan->config.timeouts.response_ms);
+    bool parks = a->may_park && parking_expect(a->proxy->parking, a->client, fd);
+    a->watch = parks ? proxy_watch_of_descriptor(a->proxy, fd) : a->worker_watch;
+    a->reused = reused;
+    a->sent_at = subject.since;
+    watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
+    a->sender = sender_of(a, fd, request_head(a), a->chunk_size);
+    a->response->tag = tag;
+    response_begin(a->response, fd, &a->sender);
+}
+
+/* Whether the attempt can be left: all is sent, and the epoll set says when something comes. */
+static bool can_be_left(const struct attempt *a)
+{
+    return a->watch != a->worker_watch && response_has_sent(a->response);
+}
+
+static enum attempt_progress leave(struct attempt *a)
+{
+    a->tag = a->response->tag;
+    a->fd = response_part(a->response);
+    response_clear(a->response);
+    return ATTEMPT_PENDING;
+}
+
+/* Ends the wait on FD. */
+static enum watch_cut end_wait(const struct attempt *a, int fd)
+{
+    parking_settle(a->proxy->parking, fd);
+    return watch_disarm(a->watch);
+}
+
+/* Whether the connection, which ended before the first byte of a response, was stale: that is not the
+ * backend's fault. One that was shows it as soon as a connect would be answered; one that ends later has been
+ * worked on. */
+static bool was_stale(const struct attempt *a)
+{
+    return a->reused && clock_mono() <= deadline_after_ms(a->sent_at, a->plan->config.timeouts.connect_ms);
+}
+
+/* Receives the response to what was sent. *STALE_ is set when the connection was stale, and nobody cut it. */
+static enum attempt_end receive(struct attempt *a, bool *stale_)
 {
     const struct config *config = &a->plan->config;
     struct response_rules rules = {
@@ -134,17 +186,14 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
         .hold_ms = config->retry.hold_ms,
         .upgrade = a->upgrade,
         .early = a->request->head.version_minor > 0 ? pass_early : NULL,
+        .before_wait = before_wait,
         .owner = a,
     };
-    struct watch_subject subject = attempt_subject(a);
-    mono_ns deadline = deadline_after_ms(subject.since, config->timeouts.response_ms);
-    *untouched_ = false;
-    watch_arm_for(a->watch, fd, deadline_earlier(deadline, a->deadline), &subject);
-    a->sender = sender_of(a, fd, head, a->chunk_size);
-    rules.sender = &a->sender;
-    enum response_end end = response_receive(a->response, fd, &rules);
-    enum watch_cut cut = watch_disarm(a->watch);
+    int fd = a->response->fd;
+    enum response_end end = response_receive(a->response, &rules);
+    enum watch_cut cut = end_wait(a, fd);
     a->empty = end == RESPONSE_EMPTY;
+    *stale_ = a->empty && cut == WATCH_NOT_CUT && was_stale(a);
     if (cut != WATCH_NOT_CUT) {
         a->response->excess = true;
     }
@@ -162,8 +211,6 @@ static enum attempt_end converse(struct attempt *a, int fd, struct slice head, b
     case RESPONSE_MALFORMED:
         return ATTEMPT_PROTOCOL;
     case RESPONSE_EMPTY:
-        *untouched_ = cut == WATCH_NOT_CUT;
-        break;
     case RESPONSE_BROKEN:
         break;
     }
@@ -184,44 +231,82 @@ static enum attempt_end end_of_connect(struct attempt *a, const struct hedge_lin
     return ATTEMPT_CONNECT;
 }
 
-/* Converses on LINK, an idle connection of A's backend. True with *END_; false when it was stale. */
-static bool converse_on_idle(struct attempt *a, const struct hedge_link *link, enum attempt_end *end_)
+/* Sends the request on LINK; on a new connection when there is no idle one. False when there is none: *END_.
+ */
+static bool send_on_link(struct attempt *a, struct upstream_route *route, struct hedge_link link,
+                         enum attempt_end *end_)
 {
-    /* One that was stale shows it as soon as a connect would be answered. One that ends later has been worked
-     * on: that is the backend's failure. */
-    mono_ns stale_until = deadline_after_ms(clock_mono(), a->plan->config.timeouts.connect_ms);
-    bool untouched;
-    *end_ = converse(a, link->fd, request_head(a), &untouched);
-    if (!untouched || *end_ != ATTEMPT_RESET || clock_mono() > stale_until) {
-        return true;
+    if (link.fd == -1) {
+        watch_note_wait(a->worker_watch);
+        link = hedge_connect(a, route);
     }
-    response_clear(a->response);
-    return false;
+    if (link.fd == -1) {
+        *end_ = end_of_connect(a, &link);
+        return false;
+    }
+    if (!link.idle) {
+        parking_fresh(a->proxy->parking, link.fd);
+    }
+    send_on(a, link.fd, link.tag, link.idle);
+    return true;
 }
 
-enum attempt_end attempt_run(struct attempt *a)
+/* Receives; while the connection was stale, sends the request once more on another one. */
+static enum attempt_progress finish(struct attempt *a, enum attempt_end *end_)
 {
-    struct upstream_route route;
-    struct hedge_link link;
-    a->starved = false;
-    hedge_route(a->proxy, a->backend, &route);
-    bool found = hedge_take_idle(a, &route, &link);
     for (;;) {
-        enum attempt_end end;
-        if (!found) {
-            link = hedge_connect(a, &route);
+        bool stale = false;
+        *end_ = receive(a, &stale);
+        if (!stale || *end_ != ATTEMPT_RESET) {
+            return ATTEMPT_ENDED;
         }
-        found = false;
-        if (link.fd == -1) {
-            return end_of_connect(a, &link);
+        static const struct hedge_link none = {.fd = -1};
+        struct upstream_route route;
+        response_clear(a->response);
+        hedge_route(a->proxy, a->backend, &route);
+        if (!send_on_link(a, &route, none, end_)) {
+            return ATTEMPT_ENDED;
         }
-        a->response->tag = link.tag;
-        if (!link.idle) {
-            bool untouched;
-            return converse(a, link.fd, request_head(a), &untouched);
-        }
-        if (converse_on_idle(a, &link, &end)) {
-            return end;
+        if (can_be_left(a)) {
+            return leave(a);
         }
     }
+}
+
+enum attempt_progress attempt_begin(struct attempt *a, enum attempt_end *end_)
+{
+    struct upstream_route route;
+    struct hedge_link link = {.fd = -1};
+    a->starved = false;
+    hedge_route(a->proxy, a->backend, &route);
+    if (!hedge_take_idle(a, &route, &link)) {
+        link.fd = -1;
+    }
+    if (!send_on_link(a, &route, link, end_)) {
+        return ATTEMPT_ENDED;
+    }
+    return can_be_left(a) ? leave(a) : finish(a, end_);
+}
+
+enum attempt_progress attempt_continue(struct attempt *a, enum attempt_end *end_)
+{
+    a->response->tag = a->tag;
+    response_begin(a->response, a->fd, NULL);
+    if (response_peek(a->response)) {
+        return finish(a, end_);
+    }
+    if (!a->client->gone) {
+        return leave(a);
+    }
+    end_wait(a, a->fd);
+    response_clear(a->response);
+    a->client_gone = true;
+    *end_ = ATTEMPT_CANCELLED;
+    return ATTEMPT_ENDED;
+}
+
+void attempt_abandon(struct attempt *a)
+{
+    end_wait(a, a->fd);
+    close(a->fd);
 }

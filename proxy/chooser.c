@@ -137,6 +137,7 @@ static struct choice wait_for_place(struct chooser *c)
         return (struct choice){.end = CHOICE_FULL};
     }
     c->waited = true;
+    watch_note_wait(c->watch);
     watch_arm_for(c->watch, -1, deadline_earlier(begun + c->queue_ns, c->deadline), &subject);
     struct choice choice = wait_in_line(c);
     enum watch_cut cut = watch_disarm(c->watch);

@@ -12,6 +12,7 @@
 #include "common/net.h"
 #include "proxy/attempt.h"
 #include "proxy/chooser.h"
+#include "proxy/course.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
 #include "proxy/trial.h"
@@ -20,28 +21,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The state of one exchange across its attempts. */
-struct course {
-    struct exchange *x;
-    struct client *client;
-    struct request *request;
-    struct attempt attempt; /* its response is free for the next one */
-    struct trial trial;
-    struct chooser chooser;
-    bool moved;            /* to the plan of a reload */
-    bool full;             /* no backend that was left had a place for it in time */
-    struct response *best; /* the best failing response, or an empty one */
-    bool have_best;
-    uint32_t best_backend;
-};
-
 bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch, uint32_t shard)
 {
     *x = (struct exchange){.proxy = proxy, .watch = watch, .shard = shard};
     for (int i = 0; i < 2; i++) {
         x->responses[i] = (struct response){.fd = -1};
     }
-    bool made = exchange_hold_plan(x);
+    bool made = course_shelf_init(&x->shelf) && exchange_hold_plan(x);
     exchange_let_plan_go(x);
     if (!made) {
         exchange_release(x);
@@ -96,6 +82,7 @@ void exchange_release(struct exchange *x)
 {
     free(x->out);
     x->out = NULL;
+    course_shelf_release(&x->shelf);
     response_release(&x->responses[0]);
     response_release(&x->responses[1]);
 }
@@ -197,32 +184,83 @@ static bool begin_beside(void *owner)
     return true;
 }
 
-/* Runs attempts until one is good (true: it stands in CURRENT) or nothing is left to try. */
-static bool try_backends(struct course *c)
+/* Parks the client until the backend of the pending attempt says something. False when it has done so
+ * already, or the client has: look. */
+static bool park(struct course *c)
 {
-    c->attempt.trial = &c->trial;
-    c->attempt.begin_beside = begin_beside;
-    c->attempt.owner = c;
-    while (c->trial.attempts < attempts_max(c) && !c->attempt.stopped && !c->attempt.client_gone &&
-           (c->trial.attempts == 0 || clock_mono() < c->attempt.deadline) && within_budget(c)) {
-        struct choice choice = chooser_next(&c->chooser);
-        if (choice.end == CHOICE_NONE_LEFT && move_on(c)) {
-            continue;
-        }
-        if (choice.end != CHOICE_MADE) {
-            c->attempt.stopped = choice.end == CHOICE_STOPPED;
-            c->attempt.client_gone = choice.end == CHOICE_UNWANTED;
-            c->full = choice.end == CHOICE_FULL;
+    struct client *client = c->client;
+    struct parking *parking = c->x->proxy->parking;
+    if (!c->pinned) {
+        plan_pin(c->plan);
+        c->pinned = true;
+    }
+    client->course = c;
+    if (parking_park(parking, client, PARKING_AWAITING, DEADLINE_NO)) {
+        return true; /* neither C nor its client is ours any more */
+    }
+    client->course = NULL;
+    return false;
+}
+
+/* Whether C, in its next attempt, may be left to its client: it needs nothing of this worker's, as a kept
+ * response stands in, nor of a plan that it did not begin with. */
+static bool may_park(const struct course *c)
+{
+    return c != c->x->shelf.reserve && !c->have_best && !c->moved && c->attempt.upgrade.length == 0;
+}
+
+/* Chooses a backend and begins an attempt on it. False when there is none, or no time for it. */
+static bool next_attempt(struct course *c)
+{
+    struct choice choice;
+    do {
+        if (c->trial.attempts >= attempts_max(c) || c->attempt.stopped || c->attempt.client_gone ||
+            (c->trial.attempts > 0 && clock_mono() >= c->attempt.deadline) || !within_budget(c)) {
             return false;
         }
-        c->attempt.backend = choice.backend;
-        c->attempt.tried = c->chooser.tried;
-        c->attempt.may_leave = choice.up && c->attempt.may_replay;
-        trial_begin(&c->trial, &choice.ticket);
-        enum attempt_end end = attempt_run(&c->attempt);
+        choice = chooser_next(&c->chooser);
+    } while (choice.end == CHOICE_NONE_LEFT && move_on(c));
+    if (choice.end != CHOICE_MADE) {
+        c->attempt.stopped = choice.end == CHOICE_STOPPED;
+        c->attempt.client_gone = choice.end == CHOICE_UNWANTED;
+        c->full = choice.end == CHOICE_FULL;
+        return false;
+    }
+    c->attempt.backend = choice.backend;
+    c->attempt.tried = c->chooser.tried;
+    c->attempt.may_leave = choice.up && c->attempt.may_replay;
+    c->attempt.may_park = may_park(c);
+    trial_begin(&c->trial, &choice.ticket);
+    return true;
+}
+
+enum trying {
+    TRYING_GOOD,   /* a good response stands in the attempt */
+    TRYING_FAILED, /* nothing is left to try */
+    TRYING_PARKED, /* the course is its client's, who is parked */
+};
+
+/* Runs attempts until one is good, nothing is left to try, or the one that is pending can be left. With
+ * PENDING, one is already. */
+static enum trying try_backends(struct course *c, bool pending)
+{
+    for (;;) {
+        if (!pending && !next_attempt(c)) {
+            return TRYING_FAILED;
+        }
+        enum attempt_end end;
+        enum attempt_progress progress =
+            pending ? attempt_continue(&c->attempt, &end) : attempt_begin(&c->attempt, &end);
+        while (progress == ATTEMPT_PENDING) {
+            if (park(c)) {
+                return TRYING_PARKED;
+            }
+            progress = attempt_continue(&c->attempt, &end);
+        }
+        pending = false;
         if (trial_judge(&c->trial, &c->attempt, end)) {
             settle_connection(c, c->attempt.response, c->attempt.backend);
-            return true;
+            return TRYING_GOOD;
         }
         if (end == ATTEMPT_ANSWERED) {
             settle_connection(c, c->attempt.response, c->attempt.backend);
@@ -231,10 +269,9 @@ static bool try_backends(struct course *c)
             response_clear(c->attempt.response);
         }
         if (end != ATTEMPT_CONNECT && !c->attempt.starved && !c->attempt.may_replay) {
-            return false;
+            return TRYING_FAILED;
         }
     }
-    return false;
 }
 
 /* What becomes of the connection after a reply of our own, of which REST is still to be sent. */
@@ -321,6 +358,7 @@ void exchange_tunnel(struct exchange *x, int client_fd, struct slice to_backend)
     struct response *r = x->switched;
     int backend_fd = r->fd;
     r->fd = -1;
+    parking_leave(x->proxy->parking, backend_fd);
     tunnels_begin(x->proxy->tunnels, client_fd, backend_fd, response_tunnel_bytes(r), to_backend);
     x->switched = NULL;
     response_clear(r);
@@ -369,41 +407,50 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
     return delivered == DELIVERED_KEEP ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
 }
 
-static struct course course_of(struct exchange *x, struct client *client, struct request *request)
+/* Gives C, which is new or was left, to the worker of X. */
+static void adopt(struct course *c, struct exchange *x)
+{
+    c->x = x;
+    c->attempt.worker_watch = x->watch;
+    c->attempt.out = x->out;
+    c->attempt.out_bytes = x->out_bytes;
+    c->attempt.response = &x->responses[0];
+    c->best = &x->responses[1];
+    c->trial.undecided = x->charges;
+    c->chooser.watch = x->watch;
+}
+
+static struct course *course_of(struct exchange *x, struct client *client, struct request *request)
 {
     const struct config *config = &x->plan->config;
     const struct http_head *head = &request->head;
-    struct course c = {
-        .x = x,
-        .client = client,
-        .request = request,
-        .trial = {.proxy = x->proxy, .plan = x->plan, .undecided = x->charges},
-        .attempt =
-            {
-                .proxy = x->proxy,
-                .plan = x->plan,
-                .watch = x->watch,
-                .out = x->out,
-                .out_bytes = x->out_bytes,
-                .client = client,
-                .request = request,
-                .trusted = net_address_in(&client->peer, &config->trusted_proxies),
-                .upgrade = forward_upgrade_of(head),
-                .takes_trailers =
-                    head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers")),
-                .may_replay = verdict_may_replay(config->retry.methods, head->method),
-                .deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms),
-                .response = &x->responses[0],
-            },
-        .best = &x->responses[1],
-    };
-    c.chooser = (struct chooser){.proxy = x->proxy,
-                                 .plan = x->plan,
-                                 .watch = x->watch,
-                                 .client = client,
-                                 .deadline = c.attempt.deadline};
-    identity_fill(&c.attempt.identity, head);
-    chooser_begin(&c.chooser, head);
+    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms);
+    struct course *c = course_take(&x->shelf);
+    c->plan = x->plan;
+    c->pinned = c->moved = c->full = c->have_best = false;
+    c->client = client;
+    c->request = request;
+    c->trial = (struct trial){.proxy = x->proxy, .plan = x->plan};
+    /* Not all at once: the largest of its members are arrays that need no zeros. */
+    struct attempt *a = &c->attempt;
+    a->proxy = x->proxy;
+    a->plan = x->plan;
+    a->client = client;
+    a->request = request;
+    a->trusted = net_address_in(&client->peer, &config->trusted_proxies);
+    a->upgrade = forward_upgrade_of(head);
+    a->takes_trailers = head->version_minor > 0 && http_head_list_has(head, HTTP_FIELD_TE, SLICE("trailers"));
+    a->may_replay = verdict_may_replay(config->retry.methods, head->method);
+    a->deadline = deadline;
+    a->trial = &c->trial;
+    a->begin_beside = begin_beside;
+    a->owner = c;
+    a->connect_error = 0;
+    a->empty = a->client_broken = a->client_gone = a->starved = a->stopped = false;
+    identity_fill(&a->identity, head);
+    c->chooser = (struct chooser){.proxy = x->proxy, .plan = x->plan, .client = client, .deadline = deadline};
+    chooser_begin(&c->chooser, head);
+    adopt(c, x);
     return c;
 }
 
@@ -419,40 +466,88 @@ enum exchange_end exchange_refuse(const struct exchange *x, struct client *clien
     return after_reply(client, sent, keep_alive, rest);
 }
 
+/* Brings what came of C to its client. */
+static enum exchange_end answer_course(struct course *c, bool good)
+{
+    struct exchange *x = c->x;
+    note_queue(c);
+    if (trial_decide(&c->trial, &c->attempt, good, !chooser_has_more(&c->chooser)) &&
+        !c->attempt.client_gone) {
+        traffic_note(x->proxy->traffic, x->shard, TRAFFIC_REQUEST_FAULTS);
+    }
+    bool keep_alive =
+        c->request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
+    if (good && c->attempt.response->head.status == 101) {
+        traffic_count(x->proxy->traffic, x->shard, 200, c->trial.attempts > 1, c->trial.failures > 0);
+        return begin_tunnel(c);
+    }
+    if (c->attempt.upgrade.length > 0) {
+        tunnels_cancel(x->proxy->tunnels);
+    }
+    if ((!good && !c->have_best) || c->attempt.client_gone) {
+        response_clear(c->best);
+        return answer_failure(c, keep_alive);
+    }
+    struct response *chosen = good ? c->attempt.response : c->best;
+    unsigned status = chosen->head.status;
+    traffic_count(x->proxy->traffic, x->shard, status, c->trial.attempts > 1,
+                  status == 200 && c->trial.failures > 0);
+    enum exchange_end end = deliver_chosen(c, chosen, good ? c->attempt.backend : c->best_backend,
+                                           keep_alive && !c->attempt.stopped);
+    response_clear(&x->responses[0]);
+    response_clear(&x->responses[1]);
+    return end;
+}
+
+static enum exchange_end run(struct course *c, bool pending)
+{
+    struct exchange *x = c->x;
+    enum trying trying = try_backends(c, pending);
+    if (trying == TRYING_PARKED) {
+        return EXCHANGE_PARKED;
+    }
+    enum exchange_end end = answer_course(c, trying == TRYING_GOOD);
+    course_keep(&x->shelf, c);
+    return end;
+}
+
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
     if (forward_hops_left(&request->head) == 0) {
         return answer_options(x, client, &request->head);
     }
-    struct course c = course_of(x, client, request);
-    if (c.attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
-        return answer(&c, &http_offence_too_many_tunnels, request->head.keep_alive);
+    struct course *c = course_of(x, client, request);
+    if (c->attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
+        enum exchange_end end = answer(c, &http_offence_too_many_tunnels, request->head.keep_alive);
+        course_keep(&x->shelf, c);
+        return end;
     }
-    bool good = try_backends(&c);
-    note_queue(&c);
-    if (trial_decide(&c.trial, &c.attempt, good, !chooser_has_more(&c.chooser)) && !c.attempt.client_gone) {
-        traffic_note(x->proxy->traffic, x->shard, TRAFFIC_REQUEST_FAULTS);
+    return run(c, false);
+}
+
+enum exchange_end exchange_resume(struct exchange *x, struct client *client)
+{
+    struct course *c = client->course;
+    const struct plan *held = x->plan;
+    client->course = NULL;
+    x->plan = c->plan;
+    if (x->plan != held && !(fit_out(x) && fit_responses(x))) {
+        x->plan = held;
+        client->course = c;
+        exchange_abandon(client);
+        return EXCHANGE_CLOSE;
     }
-    bool keep_alive =
-        request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
-    if (good && c.attempt.response->head.status == 101) {
-        traffic_count(x->proxy->traffic, x->shard, 200, c.trial.attempts > 1, c.trial.failures > 0);
-        return begin_tunnel(&c);
-    }
-    if (c.attempt.upgrade.length > 0) {
-        tunnels_cancel(x->proxy->tunnels);
-    }
-    if ((!good && !c.have_best) || c.attempt.client_gone) {
-        response_clear(c.best);
-        return answer_failure(&c, keep_alive);
-    }
-    struct response *chosen = good ? c.attempt.response : c.best;
-    unsigned status = chosen->head.status;
-    traffic_count(x->proxy->traffic, x->shard, status, c.trial.attempts > 1,
-                  status == 200 && c.trial.failures > 0);
-    enum exchange_end end = deliver_chosen(&c, chosen, good ? c.attempt.backend : c.best_backend,
-                                           keep_alive && !c.attempt.stopped);
-    response_clear(&x->responses[0]);
-    response_clear(&x->responses[1]);
+    adopt(c, x);
+    enum exchange_end end = run(c, true);
+    x->plan = held;
     return end;
+}
+
+void exchange_abandon(struct client *client)
+{
+    struct course *c = client->course;
+    client->course = NULL;
+    attempt_abandon(&c->attempt);
+    trial_abandon(&c->trial);
+    course_delete(c);
 }

@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_PROXY_EXCHANGE_H
 #define HOLDFAST_PROXY_EXCHANGE_H
 
+#include "proxy/course.h"
 #include "proxy/proxy.h"
 #include "proxy/response.h"
 #include "proxy/trial.h"
@@ -19,6 +20,7 @@ struct exchange {
     size_t header_bytes, hold_bytes; /* what the responses were made for */
     struct response responses[2];    /* the one being received, and the best one so far */
     struct trial_charge charges[CONFIG_BACKENDS_MAX];
+    struct course_shelf shelf;
     struct response *switched; /* between EXCHANGE_TUNNEL and exchange_tunnel(): the 101 */
 };
 
@@ -42,11 +44,20 @@ enum exchange_end {
     EXCHANGE_ABORT,  /* the connection must be reset: an end would make what was sent look whole */
     EXCHANGE_LATER,  /* answered, but the client has not taken all: the rest stands in client->outbox */
     EXCHANGE_TUNNEL, /* the backend switched protocols: exchange_tunnel() must follow */
+    EXCHANGE_PARKED, /* the client waits for its backend, AWAITING, and is not the caller's any more */
 };
 
 /* Answers REQUEST, which is WHOLE, on the client's connection. Counts everything in the ledger and the
  * traffic. */
 must_check enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request);
+
+/* Goes on with a client that was PARKED and has been taken again, by the plan that its request began with.
+ * Afterwards X goes by the plan in force, but may not have the buffers for it: exchange_hold_plan() must come
+ * before the next request. */
+must_check enum exchange_end exchange_resume(struct exchange *x, struct client *client);
+
+/* Ends the exchange of a client that was PARKED, and that the caller has taken, without an answer. */
+void exchange_abandon(struct client *client);
 
 /* Answers REQUEST, which is WHOLE, with OFFENCE, and asks no backend. Of X only proxy and shard are used.
  * Never blocks. */

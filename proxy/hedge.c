@@ -162,9 +162,9 @@ static enum watch_cut wait_for_any(struct race *r)
     struct watch_subject subject = attempt_subject(a);
     subject.since = r->legs[0].since;
     subject.may_leave = subject.may_leave && r->count == 1;
-    watch_arm_for(a->watch, polls[0].fd, DEADLINE_NO, &subject);
+    watch_arm_for(a->worker_watch, polls[0].fd, DEADLINE_NO, &subject);
     poll(polls, r->count, deadline_poll_ms(until, clock_mono()));
-    enum watch_cut cut = watch_disarm(a->watch);
+    enum watch_cut cut = watch_disarm(a->worker_watch);
     mono_ns now = clock_mono();
     for (uint32_t i = 0; i < r->count && cut == WATCH_NOT_CUT; i++) {
         if (polls[i].revents != 0 || r->legs[i].dial.until <= now) {

@@ -11,6 +11,8 @@
 
 #include "common/lock.h"
 #include "common/panic.h"
+#include "proxy/awaited.h"
+#include "proxy/leftovers.h"
 #include "proxy/tally.h"
 
 #include <errno.h>
@@ -28,18 +30,25 @@ enum slot_state {
     SLOT_READING,
     SLOT_WRITING,
     SLOT_LINGERING,
+    SLOT_AWAITING,
+    SLOT_AWAITING_MORE, /* the client has sent more, or ended its side */
     SLOT_BUSY,
     SLOT_AGAIN,
     SLOT_GONE
 };
 
-/* A slot's word: generation (32 bits), serial (29), state (3). */
-#define STATE_MASK      UINT64_C(0x7)
-#define SERIAL_ONE      UINT64_C(0x8)
-#define SERIAL_MASK     UINT64_C(0xfffffff8)
+/* A slot's word: generation (32 bits), serial (28), state (4). */
+#define STATE_MASK      UINT64_C(0xf)
+#define SERIAL_ONE      UINT64_C(0x10)
+#define SERIAL_MASK     UINT64_C(0xfffffff0)
 #define GENERATION_ONE  (UINT64_C(1) << 32)
 #define GENERATION_MASK UINT64_C(0xffffffff00000000)
+
+/* What events carry: generation and slot of a client; this bit and the descriptor of a backend's connection;
+ * or one of the last two. */
+#define BACKEND_EVENT   UINT64_C(0x80000000)
 #define STOP_EVENT      UINT64_MAX
+#define LEFTOVERS_EVENT (UINT64_MAX - 1)
 
 struct slot {
     _Atomic uint64_t word;
@@ -47,9 +56,12 @@ struct slot {
 };
 
 struct parking {
-    int epoll_fd;
+    int epoll_fd;   /* clients */
+    int answers_fd; /* the epoll set of connections to backends */
+    int all_fd;     /* the epoll set of the two sets above */
     int stop_fd;
     _Atomic bool stopped;
+    struct awaited *awaited;
     uint32_t capacity;
     struct slot *slots;
     _Atomic mono_ns *deadlines; /* by slot; read by the sweep, written by the slot's owner */
@@ -60,13 +72,14 @@ struct parking {
         uint32_t *free_slots;
         uint32_t free_count;
     } shared;
+    struct leftovers leftovers[2]; /* by enum parking_source */
     _Atomic uint32_t open;
     struct tally *tally; /* NULL: no limit for one client */
 };
 
 static bool is_parked(enum slot_state state)
 {
-    return state >= SLOT_IDLE && state <= SLOT_LINGERING;
+    return state >= SLOT_IDLE && state <= SLOT_AWAITING_MORE;
 }
 
 static enum slot_state slot_state_of(enum parking_phase phase)
@@ -74,8 +87,16 @@ static enum slot_state slot_state_of(enum parking_phase phase)
     return (enum slot_state)((int)phase - (int)PARKING_IDLE + (int)SLOT_IDLE);
 }
 
+static bool is_awaiting(enum slot_state state)
+{
+    return state == SLOT_AWAITING || state == SLOT_AWAITING_MORE;
+}
+
 static enum parking_phase phase_of(enum slot_state state)
 {
+    if (state == SLOT_AWAITING_MORE) {
+        return PARKING_AWAITING;
+    }
     return (enum parking_phase)((int)state - (int)SLOT_IDLE + (int)PARKING_IDLE);
 }
 
@@ -109,6 +130,29 @@ static void *lazy_pages(size_t bytes)
     return at == MAP_FAILED ? NULL : at;
 }
 
+/* Makes FD's events come from EPOLL_FD, with DATA. */
+static bool watch_for(int epoll_fd, int fd, uint32_t flags, uint64_t data)
+{
+    struct epoll_event event = {.events = EPOLLIN | flags, .data.u64 = data};
+    return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool make_sets(struct parking *p)
+{
+    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->answers_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->all_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct leftovers *clients = &p->leftovers[PARKING_CLIENTS], *answers = &p->leftovers[PARKING_ANSWERS];
+    bool made = leftovers_init(clients);
+    made = leftovers_init(answers) && made;
+    return made && watch_for(p->epoll_fd, clients->wake_fd, EPOLLET, LEFTOVERS_EVENT) &&
+           watch_for(p->answers_fd, answers->wake_fd, EPOLLET, LEFTOVERS_EVENT) &&
+           watch_for(p->epoll_fd, p->stop_fd, 0, STOP_EVENT) &&
+           watch_for(p->answers_fd, p->stop_fd, 0, STOP_EVENT) && watch_for(p->all_fd, p->epoll_fd, 0, 0) &&
+           watch_for(p->all_fd, p->answers_fd, 0, 0);
+}
+
 struct parking *parking_new(uint32_t capacity, uint32_t per_client)
 {
     struct parking *p = calloc(1, sizeof *p);
@@ -117,20 +161,25 @@ struct parking *parking_new(uint32_t capacity, uint32_t per_client)
     }
     lock_init(&p->shared.lock);
     p->capacity = capacity;
-    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    bool made = make_sets(p);
+    p->awaited = awaited_new(p->answers_fd);
     p->slots = lazy_pages(capacity * sizeof *p->slots);
     p->deadlines = lazy_pages(capacity * sizeof *p->deadlines);
     p->shared.free_slots = lazy_pages(capacity * sizeof *p->shared.free_slots);
     p->tally = per_client > 0 ? tally_new(capacity, per_client) : NULL;
-    struct epoll_event stop = {.events = EPOLLIN, .data.u64 = STOP_EVENT};
-    if (p->epoll_fd == -1 || p->stop_fd == -1 || p->slots == NULL || p->deadlines == NULL ||
-        p->shared.free_slots == NULL || (per_client > 0 && p->tally == NULL) ||
-        epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, p->stop_fd, &stop) == -1) {
+    if (!made || p->awaited == NULL || p->slots == NULL || p->deadlines == NULL ||
+        p->shared.free_slots == NULL || (per_client > 0 && p->tally == NULL)) {
         parking_delete(p);
         return NULL;
     }
     return p;
+}
+
+static void close_if_open(int fd)
+{
+    if (fd != -1) {
+        close(fd);
+    }
 }
 
 void parking_delete(struct parking *p)
@@ -141,16 +190,17 @@ void parking_delete(struct parking *p)
     uint32_t used = atomic_load(&p->ever_used);
     for (uint32_t i = 0; i < used; i++) {
         if (state_of(atomic_load(&p->slots[i].word)) != SLOT_FREE) {
-            MUST(p->slots[i].client.request == NULL && p->slots[i].client.outbox == NULL);
+            MUST(p->slots[i].client.request == NULL && p->slots[i].client.outbox == NULL &&
+                 p->slots[i].client.course == NULL);
             close(p->slots[i].client.fd);
         }
     }
-    if (p->epoll_fd != -1) {
-        close(p->epoll_fd);
-    }
-    if (p->stop_fd != -1) {
-        close(p->stop_fd);
-    }
+    close_if_open(p->all_fd);
+    close_if_open(p->answers_fd);
+    close_if_open(p->epoll_fd);
+    close_if_open(p->stop_fd);
+    leftovers_release(&p->leftovers[PARKING_CLIENTS]);
+    leftovers_release(&p->leftovers[PARKING_ANSWERS]);
     if (p->slots != NULL) {
         munmap(p->slots, p->capacity * sizeof *p->slots);
     }
@@ -160,6 +210,7 @@ void parking_delete(struct parking *p)
     if (p->shared.free_slots != NULL) {
         munmap(p->shared.free_slots, p->capacity * sizeof *p->shared.free_slots);
     }
+    awaited_delete(p->awaited);
     tally_delete(p->tally);
     lock_destroy(&p->shared.lock);
     free(p);
@@ -200,7 +251,7 @@ bool parking_count_client(struct parking *p, struct client *c)
 /* Gives C's slot up; stale events for it fail from now on. */
 static void vacate(struct parking *p, struct client *c)
 {
-    MUST(c->request == NULL && c->outbox == NULL);
+    MUST(c->request == NULL && c->outbox == NULL && c->course == NULL);
     if (c->tallied) {
         struct in6_addr ip = net_address_ip(&c->peer);
         tally_remove(p->tally, &ip);
@@ -248,33 +299,155 @@ enum parking_admission parking_admit(struct parking *p, int fd, const union net_
     return PARKING_ADMITTED;
 }
 
-/* Takes the slot that an event names, if it is parked; else leaves word to its owner that there is more to
- * read. */
-static struct client *take_slot(struct parking *p, uint64_t event, uint32_t flags)
+/* What becomes of a slot in STATE by an event, of its backend's connection or of its own, which says that the
+ * client has GONE or not. The same state: nothing. */
+static enum slot_state state_after(enum slot_state state, bool of_backend, bool gone)
+{
+    if (is_awaiting(state) && !of_backend && !gone) {
+        return SLOT_AWAITING_MORE;
+    }
+    if (is_parked(state)) {
+        return of_backend && !is_awaiting(state) ? state : SLOT_BUSY;
+    }
+    if (state == SLOT_FREE || state == SLOT_GONE) {
+        return state;
+    }
+    return gone ? SLOT_GONE : SLOT_AGAIN;
+}
+
+/* Tells C, taken in STATE by an event with FLAGS, what is known of its socket. */
+static void note_event(struct client *c, enum slot_state state, bool of_backend, uint32_t flags)
+{
+    c->gone = !of_backend && (flags & (EPOLLHUP | EPOLLERR)) != 0;
+    if (!of_backend || state == SLOT_AWAITING_MORE) {
+        c->drained = false;
+        c->ended = c->gone || state == SLOT_AWAITING_MORE || (flags & EPOLLRDHUP) != 0;
+    }
+}
+
+/* Takes the slot of the client EVENT, if it is parked; else leaves word to its owner that there is more to
+ * look at. */
+static struct client *take_slot(struct parking *p, uint64_t event, bool of_backend, uint32_t flags)
 {
     struct slot *slot = &p->slots[event & UINT32_MAX];
-    bool gone = (flags & (EPOLLHUP | EPOLLERR)) != 0;
+    bool gone = !of_backend && (flags & (EPOLLHUP | EPOLLERR)) != 0;
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     for (;;) {
         enum slot_state state = state_of(word);
-        enum slot_state next = gone ? SLOT_GONE : SLOT_AGAIN;
-        if ((word & GENERATION_MASK) != (event & GENERATION_MASK) || state == SLOT_FREE ||
-            state == SLOT_GONE || state == next) {
+        enum slot_state next = state_after(state, of_backend, gone);
+        if ((word & GENERATION_MASK) != (event & GENERATION_MASK) || next == state) {
             return NULL;
-        }
-        if (is_parked(state)) {
-            next = SLOT_BUSY;
         }
         if (atomic_compare_exchange_weak_explicit(&slot->word, &word, with_state(word, next),
                                                   memory_order_acq_rel, memory_order_acquire)) {
             if (next != SLOT_BUSY) {
                 return NULL;
             }
-            slot->client.drained = false;
-            slot->client.ended = gone || (flags & EPOLLRDHUP) != 0;
+            note_event(&slot->client, state, of_backend, flags);
             return &slot->client;
         }
     }
+}
+
+static struct client *take_event(struct parking *p, const struct parking_event *event)
+{
+    if (event->what >= LEFTOVERS_EVENT) {
+        return NULL; /* leftovers are looked for before each wait */
+    }
+    if ((event->what & BACKEND_EVENT) == 0) {
+        return take_slot(p, event->what, false, event->flags);
+    }
+    uint64_t client = awaited_by(p->awaited, (uint32_t)(event->what & ~BACKEND_EVENT));
+    return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
+}
+
+void parking_nudge(struct parking *p)
+{
+    leftovers_wake(&p->leftovers[PARKING_ANSWERS]);
+}
+
+void parking_give_back(struct parking *p, struct parking_batch *b)
+{
+    if (!parking_batch_is_empty(b)) {
+        leftovers_add(&p->leftovers[b->source], b->events + b->next, b->count - b->next);
+        b->next = b->count;
+    }
+    /* An event that woke us for leftovers may have been among those we leave, or that we had. */
+    for (int source = 0; source < 2; source++) {
+        if (leftovers_count(&p->leftovers[source]) > 0) {
+            leftovers_wake(&p->leftovers[source]);
+        }
+    }
+}
+
+uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_source source, uint32_t max,
+                       bool wait)
+{
+    MUST(parking_batch_is_empty(b) && max > 0);
+    uint32_t most = max < PARKING_BATCH_MAX ? max : PARKING_BATCH_MAX;
+    b->source = source;
+    b->next = 0;
+    b->count = leftovers_take(&p->leftovers[source], b->events, most);
+    if (b->count > 0) {
+        return b->count;
+    }
+    struct epoll_event events[PARKING_BATCH_MAX];
+    int fd = source == PARKING_CLIENTS ? p->epoll_fd : p->answers_fd;
+    int count = epoll_wait(fd, events, (int)most, wait ? -1 : 0);
+    MUST(count != -1 || errno == EINTR);
+    for (int i = 0; i < count; i++) {
+        b->events[b->count++] = (struct parking_event){.what = events[i].data.u64, .flags = events[i].events};
+    }
+    return b->count;
+}
+
+void parking_wait(struct parking *p)
+{
+    struct epoll_event event;
+    int count = epoll_wait(p->all_fd, &event, 1, -1);
+    MUST(count != -1 || errno == EINTR);
+}
+
+struct client *parking_next(struct parking *p, struct parking_batch *b)
+{
+    if (parking_stopped(p)) {
+        b->next = b->count;
+        return NULL; /* workers must end, not serve a backlog */
+    }
+    return take_event(p, &b->events[b->next++]);
+}
+
+struct client *parking_take_now(struct parking *p)
+{
+    struct parking_batch one = {.next = 0};
+    return parking_fetch(p, &one, PARKING_CLIENTS, 1, false) == 1 ? parking_next(p, &one) : NULL;
+}
+
+uint32_t parking_descriptors(const struct parking *p)
+{
+    return awaited_capacity(p->awaited);
+}
+
+void parking_fresh(struct parking *p, int backend_fd)
+{
+    awaited_fresh(p->awaited, backend_fd);
+}
+
+bool parking_expect(struct parking *p, const struct client *c, int backend_fd)
+{
+    uint64_t word = atomic_load_explicit(&p->slots[c->slot].word, memory_order_relaxed);
+    return awaited_expect(p->awaited, backend_fd, BACKEND_EVENT | (uint32_t)backend_fd,
+                          (word & GENERATION_MASK) | c->slot);
+}
+
+void parking_settle(struct parking *p, int backend_fd)
+{
+    awaited_settle(p->awaited, backend_fd);
+}
+
+void parking_leave(struct parking *p, int backend_fd)
+{
+    awaited_leave(p->awaited, backend_fd);
 }
 
 bool parking_client_is_gone(const struct parking *p, uint32_t slot)
@@ -282,33 +455,10 @@ bool parking_client_is_gone(const struct parking *p, uint32_t slot)
     return state_of(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
 }
 
-static struct client *take_within(struct parking *p, int timeout_ms)
+bool parking_is_ready(const struct parking *p, enum parking_source source)
 {
-    struct epoll_event event;
-    int count = epoll_wait(p->epoll_fd, &event, 1, timeout_ms);
-    if (count != 1) {
-        MUST(count == 0 || errno == EINTR);
-        return NULL;
-    }
-    if (parking_stopped(p)) {
-        return NULL; /* whatever the event was: workers must end, not serve a backlog */
-    }
-    return event.data.u64 == STOP_EVENT ? NULL : take_slot(p, event.data.u64, event.events);
-}
-
-struct client *parking_take(struct parking *p)
-{
-    return take_within(p, -1);
-}
-
-struct client *parking_take_now(struct parking *p)
-{
-    return take_within(p, 0);
-}
-
-bool parking_is_ready(const struct parking *p)
-{
-    struct pollfd look = {.fd = p->epoll_fd, .events = POLLIN};
+    int fd = source == PARKING_CLIENTS ? p->epoll_fd : p->answers_fd;
+    struct pollfd look = {.fd = fd, .events = POLLIN};
     return poll(&look, 1, 0) > 0;
 }
 
@@ -321,7 +471,8 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
 {
     struct slot *slot = &p->slots[c->slot];
     MUST(phase == PARKING_WRITING || c->outbox == NULL);
-    MUST(phase == PARKING_READING || phase == PARKING_WRITING || c->request == NULL);
+    MUST(phase == PARKING_READING || phase == PARKING_WRITING || phase == PARKING_AWAITING ||
+         c->request == NULL);
     atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
     uint64_t busy = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
     uint64_t parked = parked_word(busy, slot_state_of(phase));
@@ -332,6 +483,7 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
     }
     MUST(state_of(word) == SLOT_AGAIN || state_of(word) == SLOT_GONE);
     atomic_store_explicit(&slot->word, busy, memory_order_relaxed);
+    c->gone = state_of(word) == SLOT_GONE;
     c->drained = false;
     c->ended = true; /* for all we know: what the missed event said was not kept */
     return false;
@@ -413,6 +565,7 @@ void parking_count(const struct parking *p, struct parking_counts *counts_)
             counts_->idle++;
         } else if (state != SLOT_FREE) {
             counts_->active++;
+            counts_->awaiting += is_awaiting(state);
         }
     }
 }

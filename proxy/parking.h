@@ -10,14 +10,17 @@
  *   READING    parked within a request, which the slot owns
  *   WRITING    parked until the socket takes more: with an outbox, or to let others go first
  *   LINGERING  parked after the last answer: what still comes is dropped
- *   BUSY       one thread owns connection, request and descriptor. -> one of the four above, or FREE, by it
+ *   AWAITING   parked until a backend answers: its request is whole, and sent. (Noted beside it: the client
+ *              has sent more meanwhile.)
+ *   BUSY       one thread owns connection, request and descriptor. -> one of the five above, or FREE, by it
  *   AGAIN      BUSY, and an event came meanwhile: the owner must look at the socket again before it parks
  *   GONE       the same, and the event said that the client has reset the connection
- * Each of the four that are parked has a deadline. -> BUSY, by the worker that gets its event, or by the
+ * Each of the five that are parked has a deadline. -> BUSY, by the worker that gets its event, or by the
  * sweep when the deadline has passed.
  *
  * Descriptors are registered once, edge-triggered: parking costs no system call, but for the wish to write.
- * Edges that arrive while a connection is BUSY are remembered as AGAIN or GONE. */
+ * Edges that arrive while a connection is BUSY are remembered as AGAIN or GONE. Connections to backends that
+ * somebody awaits stand in the same set (awaited.h). */
 #ifndef HOLDFAST_PROXY_PARKING_H
 #define HOLDFAST_PROXY_PARKING_H
 
@@ -29,8 +32,13 @@
 #include <stdint.h>
 
 struct parking; /* opaque; lives from start to exit */
+struct course;
 struct outbox;
 struct request;
+
+/* Events fetched with one system call: enough to share its cost and a worker's sleep among several, few
+ * enough that other workers find some too. */
+enum { PARKING_BATCH_MAX = 8 };
 
 /* A client connection. Owned by the thread that admitted or took it, until it is parked or closed. */
 struct client {
@@ -39,6 +47,8 @@ struct client {
     bool drained;         /* the last read emptied the socket: more bytes will make an event */
     bool ended;           /* the event said that the peer has ended its side: read until that is seen */
     mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
+    bool gone;            /* it has reset the connection: nobody waits for the answer */
+    uint32_t answered;    /* requests of its turn: it lets others go first when they are enough */
     mono_ns yielded_at;   /* not 0: it lets others go first since then, its own requests still in REQUEST */
     bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
     bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
@@ -46,13 +56,27 @@ struct client {
     struct request
         *request;          /* begun, not whole; or behind the response that waits in OUTBOX; NULL otherwise */
     struct outbox *outbox; /* what the client has yet to take of a response; NULL otherwise */
+    struct course *course; /* while AWAITING, what its request has been through; NULL otherwise */
 };
 
-enum parking_phase { PARKING_IDLE, PARKING_READING, PARKING_WRITING, PARKING_LINGERING };
+enum parking_phase { PARKING_IDLE, PARKING_READING, PARKING_WRITING, PARKING_LINGERING, PARKING_AWAITING };
 
-/* How many connections are open, by what they do. */
+/* Where events come from: clients' connections, or those to backends. */
+enum parking_source { PARKING_CLIENTS, PARKING_ANSWERS };
+
+/* Events that one worker fetched at once and has still to look at. All zeros to begin. */
+struct parking_batch {
+    enum parking_source source;
+    uint32_t next, count;
+    struct parking_event {
+        uint64_t what;
+        uint32_t flags;
+    } events[PARKING_BATCH_MAX];
+};
+
+/* How many connections are open, by what they do; of the active ones, those that wait for a backend. */
 struct parking_counts {
-    uint64_t active, idle, accepted;
+    uint64_t active, idle, accepted, awaiting;
 };
 
 /* Makes room for CAPACITY connections (memory is touched only as it is used), PER_CLIENT for one client
@@ -82,22 +106,58 @@ must_check enum parking_admission parking_admit(struct parking *p, int fd, const
  * have. */
 must_check bool parking_count_client(struct parking *p, struct client *c);
 
-/* Waits for a connection that has something to read, and takes it (BUSY). NULL when parking_stop() was
- * called, or when the event was not for the caller after all: call again. */
-struct client *parking_take(struct parking *p);
+/* Whether all of B has been looked at. */
+static inline bool parking_batch_is_empty(const struct parking_batch *b)
+{
+    return b->next == b->count;
+}
 
-/* The same, but does not wait: NULL when there is none. */
+/* Fetches up to MAX events of SOURCE into B, which is empty; with WAIT, waits until there is one. Returns how
+ * many: 0 also when parking_stop() was called, or when there was nothing after all. Any thread. */
+uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_source source, uint32_t max,
+                       bool wait);
+
+/* Waits until one of both sources may have something. */
+void parking_wait(struct parking *p);
+
+/* Takes (BUSY) the connection that the next event of B, which is not empty, is for. NULL when it is for
+ * nobody after all. */
+struct client *parking_next(struct parking *p, struct parking_batch *b);
+
+/* Wakes a worker that waits for answers only. Any thread. */
+void parking_nudge(struct parking *p);
+
+/* Leaves what is in B to other workers: the caller will be busy for a while, or is about to sleep. */
+void parking_give_back(struct parking *p, struct parking_batch *b);
+
+/* Descriptors below this number can be waited for with parking_expect(). */
+uint32_t parking_descriptors(const struct parking *p);
+
+/* BACKEND_FD is a new connection to a backend; call it once, before the three below. */
+void parking_fresh(struct parking *p, int backend_fd);
+
+/* From now on events on BACKEND_FD are for C, which the caller owns: it is to be parked AWAITING. Call it
+ * before the request is sent. False when the caller must wait for the response itself. */
+must_check bool parking_expect(struct parking *p, const struct client *c, int backend_fd);
+
+/* The response has come, or is waited for no longer; before BACKEND_FD is closed or lent to anyone else. */
+void parking_settle(struct parking *p, int backend_fd);
+
+/* No more events on BACKEND_FD, which the caller owns: it will wait for it itself. */
+void parking_leave(struct parking *p, int backend_fd);
+
+/* Takes the next connection that has something to read, in order, or NULL when there is none. */
 struct client *parking_take_now(struct parking *p);
 
-/* Whether a connection has something to read and no thread has taken it yet. Any thread; one system call. */
-bool parking_is_ready(const struct parking *p);
+/* Whether SOURCE has an event that no thread has fetched yet. Any thread; one system call. */
+bool parking_is_ready(const struct parking *p, enum parking_source source);
 
 /* Whether parking_stop() was called. */
 bool parking_stopped(const struct parking *p);
 
 /* Parks C, which the caller owns, in PHASE until DEADLINE; the caller must have read its socket empty
- * (C->drained). Returns true when C is parked and no longer the caller's, false when more bytes came
- * meanwhile: read on. */
+ * (C->drained), but for phase AWAITING. Returns true when C is parked and no longer the caller's, false when
+ * more bytes came meanwhile: read on. */
 must_check bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline);
 
 /* From now on (WANTED) an event also comes when C's socket takes more bytes, or no longer. C is the caller's.
@@ -125,7 +185,7 @@ void parking_count(const struct parking *p, struct parking_counts *counts_);
 /* Open connections right now. Any thread. */
 uint32_t parking_open(const struct parking *p);
 
-/* Wakes all threads in parking_take(), now and later: they get NULL. */
+/* Wakes all threads that wait here, now and later: they get nothing. */
 void parking_stop(struct parking *p);
 
 #endif

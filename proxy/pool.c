@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { STACK_BYTES = 512 << 10, WORKERS_PER_CPU = 8, WORKERS_MIN = 16 };
+enum { STACK_BYTES = 512 << 10, WORKERS_PER_CPU = 2, WORKERS_MIN = 4 };
 
 #define FLOW_WAITING       UINT64_C(1)
 #define FLOW_TAKEN         (UINT64_C(1) << 32)
@@ -32,7 +32,8 @@ struct worker {
     cache_aligned pthread_t thread;
     struct pool *pool;
     struct session_worker session;
-    _Atomic bool busy;
+    struct parking_batch batch;
+    _Atomic uint32_t seats; /* that it has and does not use right now; its own to write */
     uint32_t index;
 };
 
@@ -74,24 +75,104 @@ static void wake_keeper(struct pool *p)
     }
 }
 
-static struct client *take(struct pool *p)
+static uint32_t seats_of(const struct worker *w)
 {
+    return atomic_load_explicit(&w->seats, memory_order_relaxed);
+}
+
+static void set_seats(struct worker *w, uint32_t count)
+{
+    atomic_store_explicit(&w->seats, count, memory_order_relaxed);
+}
+
+/* Gives all but KEPT of the worker's seats to others. */
+static void keep_seats(struct worker *w, uint32_t kept)
+{
+    uint32_t count = seats_of(w);
+    if (count > kept) {
+        set_seats(w, kept);
+        if (seats_give(&w->pool->proxy->seats, count - kept)) {
+            parking_nudge(w->pool->proxy->parking);
+        }
+    }
+}
+
+/* Takes seats until the worker has WANTED, or there are no more. */
+static uint32_t want_seats(struct worker *w, uint32_t wanted)
+{
+    uint32_t count = seats_of(w);
+    if (count < wanted) {
+        count += seats_take(&w->pool->proxy->seats, wanted - count);
+        set_seats(w, count);
+    }
+    return count;
+}
+
+/* Waits for what comes first: an answer or, when the worker has a seat, a client. */
+static void wait_for_events(struct worker *w)
+{
+    struct pool *p = w->pool;
+    struct parking *parking = p->proxy->parking;
+    keep_seats(w, 1);
+    if (seats_of(w) == 0) {
+        if (seats_stand(&p->proxy->seats)) {
+            parking_fetch(parking, &w->batch, PARKING_ANSWERS, PARKING_BATCH_MAX, true);
+            seats_stood(&p->proxy->seats);
+        }
+        return;
+    }
     atomic_fetch_add_explicit(&p->flow, FLOW_WAITING, memory_order_relaxed);
-    struct client *client = usher_take(&p->usher);
-    client = client != NULL ? client : parking_take(p->proxy->parking);
+    parking_wait(parking);
     /* Ordered before the look at keeper_sleeps, as the keeper orders its note that it sleeps before its look
      * at FLOW. */
-    uint64_t flow = atomic_fetch_add(&p->flow, FLOW_TAKEN - FLOW_WAITING);
+    uint64_t flow = atomic_fetch_sub(&p->flow, FLOW_WAITING);
     if (FLOW_WAITERS(flow) == 1) {
         wake_keeper(p);
     }
-    return client;
+}
+
+/* Fetches events into the worker's batch, which is empty: answers first, for they free seats. May wait. */
+static void fetch(struct worker *w)
+{
+    struct parking *parking = w->pool->proxy->parking;
+    uint32_t count = parking_fetch(parking, &w->batch, PARKING_ANSWERS, PARKING_BATCH_MAX, false);
+    if (count == 0) {
+        uint32_t seats = want_seats(w, PARKING_BATCH_MAX);
+        count = seats == 0 ? 0 : parking_fetch(parking, &w->batch, PARKING_CLIENTS, seats, false);
+    }
+    if (count == 0) {
+        wait_for_events(w);
+    } else {
+        atomic_fetch_add_explicit(&w->pool->flow, count * FLOW_TAKEN, memory_order_relaxed);
+    }
+}
+
+/* Serves CLIENT, which needs a seat of the worker's, or has one. */
+static void serve(struct worker *w, struct client *client)
+{
+    bool seated = client->course != NULL;
+    if (!seated) {
+        set_seats(w, seats_of(w) - 1);
+    }
+    bool left = session_serve(&w->session, client, usher_is_alert(&w->pool->usher));
+    if (!left) {
+        set_seats(w, seats_of(w) + 1);
+    }
+}
+
+/* The worker is about to wait for a backend: what it has fetched, and seats, are for others. */
+static void before_wait(void *owner)
+{
+    struct worker *w = owner;
+    keep_seats(w, 0);
+    parking_give_back(w->pool->proxy->parking, &w->batch);
 }
 
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
     struct pool *p = w->pool;
+    struct parking *parking = p->proxy->parking;
     char name[16];
     snprintf(name, sizeof name, "hf-worker-%u", w->index % 100000);
     pthread_setname_np(pthread_self(), name);
@@ -101,16 +182,23 @@ static void *worker_main(void *argument)
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
     pass_gate(p, false);
     while (!parking_stopped(p->proxy->parking)) {
-        struct client *client = take(p);
-        if (client != NULL) {
-            atomic_store_explicit(&w->busy, true, memory_order_relaxed);
-            session_serve(&w->session, client, usher_is_alert(&p->usher));
-            atomic_store_explicit(&w->busy, false, memory_order_relaxed);
+        while (!parking_batch_is_empty(&w->batch)) {
+            struct client *client = parking_next(parking, &w->batch);
+            if (client != NULL) {
+                serve(w, client);
+            }
+        }
+        struct client *held = seats_of(w) > 0 ? usher_take(&p->usher) : NULL;
+        if (held != NULL) {
+            serve(w, held);
         }
         if (atomic_load_explicit(&p->inside, memory_order_relaxed) >
             atomic_load_explicit(&p->limit, memory_order_relaxed)) {
+            keep_seats(w, 0);
+            parking_give_back(parking, &w->batch);
             pass_gate(p, true);
         }
+        fetch(w);
     }
     return NULL;
 }
@@ -138,6 +226,13 @@ static void keeper_rest(struct pool *p)
     atomic_store(&p->keeper_sleeps, false);
 }
 
+/* Whether answers wait for a worker, though none that waits for one can be it. */
+static bool answers_wait(const struct pool *p)
+{
+    return atomic_load_explicit(&p->proxy->seats.standing, memory_order_relaxed) == 0 &&
+           parking_is_ready(p->proxy->parking, PARKING_ANSWERS);
+}
+
 static void *keeper_main(void *argument)
 {
     struct pool *p = argument;
@@ -154,14 +249,15 @@ static void *keeper_main(void *argument)
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         uint64_t flow_now = atomic_load_explicit(&p->flow, memory_order_relaxed);
         mono_ns now = clock_mono();
-        bool ready = parking_is_ready(p->proxy->parking), idle = FLOW_WAITERS(flow_now) > 0;
+        bool ready = parking_is_ready(p->proxy->parking, PARKING_CLIENTS);
+        bool idle = FLOW_WAITERS(flow_now) > 0;
         usher_look(&p->usher, now, ready, idle);
         struct gate_look look = {
             .elapsed_ns = now - looked,
             .takes = FLOW_TAKES(flow_now) - FLOW_TAKES(flow),
             .inside = atomic_load_explicit(&p->inside, memory_order_relaxed),
             .waiting = FLOW_WAITERS(flow_now),
-            .ready = !idle && (ready || usher_holds(&p->usher)),
+            .ready = !idle && (ready || usher_holds(&p->usher) || answers_wait(p)),
         };
         uint32_t limit = gate_step(&p->gate, &look);
         if (limit != atomic_load_explicit(&p->limit, memory_order_relaxed)) {
@@ -177,6 +273,7 @@ static bool worker_init(struct worker *w, struct pool *p, uint32_t index)
 {
     *w = (struct worker){.pool = p, .index = index};
     struct watch *watch = watchdog_watch(p->proxy->watchdog, index);
+    watch_set_waiter(watch, before_wait, w);
     return exchange_init(&w->session.exchange, p->proxy, watch, index);
 }
 
@@ -199,6 +296,7 @@ static struct pool *pool_new(struct proxy *proxy)
         return NULL;
     }
     *p = (struct pool){.proxy = proxy, .workers = workers};
+    atomic_store(&proxy->seats.free, wanted);
     usher_init(&p->usher, proxy, wanted + READER_KEEPER, clock_mono());
     gate_init(&p->gate, gate_min(wanted), wanted);
     p->limit = p->gate.limit;
@@ -250,11 +348,11 @@ struct pool *pool_start(struct proxy *proxy)
 
 uint32_t pool_busy(const struct pool *p)
 {
-    uint32_t busy = 0;
+    uint32_t idle = atomic_load_explicit(&p->proxy->seats.free, memory_order_relaxed);
     for (uint32_t i = 0; i < p->count; i++) {
-        busy += atomic_load_explicit(&p->workers[i].busy, memory_order_relaxed);
+        idle += seats_of(&p->workers[i]);
     }
-    return busy;
+    return idle < p->count ? p->count - idle : 0; /* a moment's picture: seats change hands meanwhile */
 }
 
 void pool_join(struct pool *p)
@@ -273,8 +371,7 @@ void pool_join(struct pool *p)
         MUST_0(pthread_join(p->workers[i].thread, NULL));
     }
     for (uint32_t i = 0; i < p->made; i++) {
-        exchange_release(&p->workers[i].session.exchange);
-        request_delete(p->workers[i].session.spare);
+        session_release(&p->workers[i].session);
     }
     usher_release(&p->usher);
     MUST_0(pthread_cond_destroy(&p->gate_open));

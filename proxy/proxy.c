@@ -28,7 +28,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5, FIRST_RESOLVE_MS = 3000 };
+enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5, CUT_MS = 1000, FIRST_RESOLVE_MS = 3000 };
 
 struct running_proxy {
     struct proxy proxy;
@@ -271,7 +271,7 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
 {
     struct proxy *p = &r->proxy;
     const struct config *config = &plans_current(p->plans)->config;
-    p->watchdog = watchdog_start(p->workers);
+    p->watchdog = watchdog_start(p->workers, p->workers + parking_descriptors(p->parking));
     p->tunnels = tunnels_start(config->limits.tunnels, config->timeouts.tunnel_idle_ms);
     p->stragglers = stragglers_start();
     if (p->watchdog != NULL && p->tunnels != NULL && p->stragglers != NULL) {
@@ -530,6 +530,18 @@ mono_ns proxy_leave(struct running_proxy *r)
     return deadline_after_ms(clock_mono(), grace_ms);
 }
 
+/* Waits until workers have answered those whose waits were cut: soon, for nothing takes long any more. */
+static void await_cut_exchanges(const struct proxy *p)
+{
+    mono_ns deadline = deadline_after_ms(clock_mono(), CUT_MS);
+    struct parking_counts counts;
+    parking_count(p->parking, &counts);
+    while (counts.awaiting > 0 && clock_mono() < deadline) {
+        poll(NULL, 0, DRAIN_POLL_MS);
+        parking_count(p->parking, &counts);
+    }
+}
+
 void proxy_stop(struct running_proxy *r)
 {
     struct proxy *p = &r->proxy;
@@ -547,5 +559,6 @@ void proxy_stop(struct running_proxy *r)
         plog(CONFIG_LOG_WARN, "drain_ms is over: cutting %u connections", left);
     }
     watchdog_cut_all(p->watchdog);
+    await_cut_exchanges(p);
     undo(r);
 }

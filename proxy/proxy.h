@@ -13,6 +13,7 @@
 #include "proxy/parking.h"
 #include "proxy/queue.h"
 #include "proxy/request.h"
+#include "proxy/seats.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 #include "proxy/watchdog.h"
@@ -38,11 +39,18 @@ struct proxy {
     struct stragglers *stragglers;
     struct drills *drills; /* NULL: admin.drill is off */
     struct queue queue;    /* requests that wait for a place on a backend */
+    struct seats seats;    /* one for each worker */
     struct balancer balancer;
     struct budget budget; /* of retries; used when retry.budget_percent is set */
     struct upstream upstreams[CONFIG_BACKENDS_MAX];
     _Atomic bool draining; /* connections are closed after their response */
 };
+
+/* The watch that bounds the wait for FD, a backend's connection that the epoll set waits for. */
+static inline struct watch *proxy_watch_of_descriptor(const struct proxy *p, int fd)
+{
+    return watchdog_watch(p->watchdog, p->workers + (uint32_t)fd);
+}
 
 struct proxy_error {
     char text[512]; /* one line: what failed, and the mend */

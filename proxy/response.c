@@ -9,8 +9,10 @@
 #include "common/net.h"
 #include "common/panic.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { INTERIM_MAX = 16 };
@@ -37,6 +39,9 @@ void response_clear(struct response *r)
     r->whole = false;
     r->excess = false;
     r->sender = NULL;
+    r->before_wait = NULL;
+    r->ended = false;
+    r->reset = false;
     r->offence = NULL;
 }
 
@@ -56,9 +61,17 @@ void response_push(struct response *r)
     }
 }
 
+static void note_wait(const struct response *r)
+{
+    if (r->before_wait != NULL) {
+        r->before_wait(r->owner, r->fd);
+    }
+}
+
 /* Waits until something can be read (true), or UNTIL (false); sends the rest of the request meanwhile. */
 static bool await_bytes(struct response *r, mono_ns until)
 {
+    note_wait(r);
     for (;;) {
         struct pollfd wait = {.fd = r->fd, .events = POLLIN};
         wait.events |= r->sender != NULL ? POLLOUT : 0;
@@ -80,16 +93,50 @@ static bool await_bytes(struct response *r, mono_ns until)
 static ssize_t fill(struct response *r, size_t room, int flags)
 {
     MUST(room > 0 && room <= r->capacity - r->bytes);
+    if (r->ended) {
+        return r->reset ? -1 : 0;
+    }
+    note_wait(r);
     if (r->sender != NULL) {
         await_bytes(r, DEADLINE_NO);
         flags = 0; /* MSG_WAITALL would wait for what can't come before the rest of the request is sent */
     }
     ssize_t got = net_recv(r->fd, r->buffer + r->bytes, room, flags);
+    r->ended = got <= 0;
     r->reset = got == -1;
     if (got > 0) {
         r->bytes += (size_t)got;
     }
     return got;
+}
+
+void response_begin(struct response *r, int fd, struct sender *sender)
+{
+    r->fd = fd;
+    r->scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE};
+    r->sender = sender;
+    if (sender != NULL) {
+        response_push(r);
+    }
+}
+
+bool response_peek(struct response *r)
+{
+    ssize_t got = net_recv(r->fd, r->buffer, r->capacity, MSG_DONTWAIT);
+    if (got == -1 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        return false;
+    }
+    r->ended = got <= 0;
+    r->reset = got == -1;
+    r->bytes = got > 0 ? (size_t)got : 0;
+    return true;
+}
+
+int response_part(struct response *r)
+{
+    int fd = r->fd;
+    r->fd = -1;
+    return fd;
 }
 
 /* Whether HEAD, a 101, switches to protocols that were OFFERED, and to nothing else (RFC 9110, 7.8). */
@@ -239,14 +286,10 @@ static enum response_end hold_unknown(struct response *r, const struct response_
     }
 }
 
-enum response_end response_receive(struct response *r, int fd, const struct response_rules *rules)
+enum response_end response_receive(struct response *r, const struct response_rules *rules)
 {
-    r->fd = fd;
-    r->scan = (struct http_head_scan){.kind = HTTP_KIND_RESPONSE};
-    r->sender = rules->sender;
-    if (r->sender != NULL) {
-        response_push(r);
-    }
+    r->before_wait = rules->before_wait;
+    r->owner = rules->owner;
     enum response_end end = receive_head(r, rules);
     if (end != RESPONSE_HELD) {
         return end;

@@ -24,14 +24,17 @@ struct response {
     struct http_head head; /* slices point into BUFFER */
     struct http_framing framing;
     struct http_chunk chunk;
-    size_t body_at;                     /* offset of the body in BUFFER: the head's length */
-    size_t body_bytes;                  /* body bytes held at BODY_AT */
-    uint64_t left_bytes;                /* of a body of known length: still to come */
-    unsigned interim_count;             /* 1xx responses that were swallowed */
-    bool whole;                         /* nothing more will come */
-    bool excess;                        /* bytes came behind its end: the connection can't be used again */
-    struct sender *sender;              /* NULL when the whole request is sent */
-    bool reset;                         /* the last read met not the end of the connection but its reset */
+    size_t body_at;         /* offset of the body in BUFFER: the head's length */
+    size_t body_bytes;      /* body bytes held at BODY_AT */
+    uint64_t left_bytes;    /* of a body of known length: still to come */
+    unsigned interim_count; /* 1xx responses that were swallowed */
+    bool whole;             /* nothing more will come */
+    bool excess;            /* bytes came behind its end: the connection can't be used again */
+    struct sender *sender;  /* NULL when the whole request is sent */
+    void (*before_wait)(void *owner, int fd); /* called before each read that may wait; NULL: nobody */
+    void *owner;
+    bool ended;                         /* a read met the end of the connection, or */
+    bool reset;                         /* its reset */
     const struct http_offence *offence; /* with RESPONSE_MALFORMED */
 };
 
@@ -51,8 +54,8 @@ struct response_rules {
     struct slice upgrade; /* protocols that were offered: a 101 to one of them is an answer, the final one */
     void (*early)(void *owner,
                   const struct http_head *head); /* called for each 103 (RFC 8297); NULL: swallowed */
-    void *owner;
-    struct sender *sender; /* the request, sent while the response is awaited; NULL when it is sent already */
+    void (*before_wait)(void *owner, int fd);    /* called before each read that may wait; NULL: nobody */
+    void *owner;                                 /* of the two above */
 };
 
 /* Makes R's buffer for heads of HEADER_BYTES and HOLD_BYTES of body. False without memory. */
@@ -64,10 +67,27 @@ void response_clear(struct response *r);
 /* Frees all that R holds. */
 void response_release(struct response *r);
 
-/* Receives a response on FD, which R owns from now on, until it is whole or the hold rule lets it stream. 1xx
+/* Begins R, which is clear, on FD, which it owns from now on: SENDER's request is sent as far as the
+ * connection takes it without waiting. SENDER is NULL when it has been sent before; it must last until the
+ * response is cleared. */
+void response_begin(struct response *r, int fd, struct sender *sender);
+
+/* Whether the whole request is sent. */
+static inline bool response_has_sent(const struct response *r)
+{
+    return r->sender == NULL && !r->excess;
+}
+
+/* Reads what is there, without waiting. False when that is nothing at all, and the connection is sound. */
+must_check bool response_peek(struct response *r);
+
+/* Gives the connection up, on which not a byte has come, to the caller. */
+int response_part(struct response *r);
+
+/* Receives the response that was begun, until it is whole or the hold rule lets it stream. 1xx
  * responses are swallowed, but for what RULES say; what comes behind a 101 that was asked for belongs to the
  * tunnel: response_tunnel_bytes(). */
-must_check enum response_end response_receive(struct response *r, int fd, const struct response_rules *rules);
+must_check enum response_end response_receive(struct response *r, const struct response_rules *rules);
 
 /* After RESPONSE_STREAM: reads the next piece of the body, over what the buffer held. Returns RESPONSE_STREAM
  * with the piece (maybe empty) at *PIECE_, and r->whole set when it is the last one, or RESPONSE_BROKEN or

@@ -28,6 +28,9 @@ static void drop_request(struct client *client)
 /* Closes the connection, whatever it was in the middle of. */
 static void hang_up(struct parking *parking, struct client *client)
 {
+    if (client->course != NULL) {
+        exchange_abandon(client);
+    }
     drop_request(client);
     outbox_delete(client->outbox);
     client->outbox = NULL;
@@ -174,17 +177,13 @@ static bool park(struct session_worker *w, struct client *client)
     }
     /* Between two requests: the connection needs no request object, the next connection may. */
     client->request = NULL;
-    if (w->spare == NULL) {
-        w->spare = request;
-    } else {
-        request_delete(request);
-    }
+    spares_keep(&w->spares, request);
     mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_idle_ms);
     if (parking_park(proxy->parking, client, PARKING_IDLE, deadline)) {
         return true;
     }
-    client->request = w->spare;
-    w->spare = NULL;
+    client->request = spares_take(&w->spares);
+    MUST(client->request != NULL);
     return false;
 }
 
@@ -325,9 +324,9 @@ static void finish(struct session_worker *w, struct client *client)
     struct parking *parking = w->exchange.proxy->parking;
     struct request *request = client->request;
     bool more_came = !client->drained || (request != NULL && request->in_bytes > request->end);
-    if (request != NULL && w->spare == NULL) {
+    if (request != NULL) {
         request_clear(request);
-        w->spare = request;
+        spares_keep(&w->spares, request);
         client->request = NULL;
     }
     if (more_came) {
@@ -401,10 +400,10 @@ static enum exchange_end run_exchange(struct session_worker *w, struct client *c
     return exchange_run(&w->exchange, client, client->request);
 }
 
-/* Answers the request that CLIENT has whole. True when the connection is still ours and may have another. */
-static bool answer_request(struct session_worker *w, struct client *client)
+/* After the exchange of CLIENT's request. True when the connection is still ours and may have another one. */
+static bool after_exchange(struct session_worker *w, struct client *client, enum exchange_end end)
 {
-    switch (run_exchange(w, client)) {
+    switch (end) {
     case EXCHANGE_KEEP:
         request_next(client->request);
         return true;
@@ -420,6 +419,9 @@ static bool answer_request(struct session_worker *w, struct client *client)
     case EXCHANGE_TUNNEL:
         hand_to_tunnel(w, client);
         return false;
+    case EXCHANGE_PARKED:
+        w->left = true;
+        return false;
     }
     UNREACHABLE();
 }
@@ -428,8 +430,7 @@ static bool answer_request(struct session_worker *w, struct client *client)
 static bool equip(struct session_worker *w, struct client *client)
 {
     if (client->request == NULL) {
-        client->request = w->spare != NULL ? w->spare : request_new();
-        w->spare = NULL;
+        client->request = spares_take(&w->spares);
     }
     return client->request != NULL;
 }
@@ -456,6 +457,13 @@ static bool yield(struct session_worker *w, struct client *client)
     return false;
 }
 
+/* Counts one request more that CLIENT got answered in its turn; whether that is enough for now. */
+static bool turn_is_over(struct client *client)
+{
+    client->answered = (client->answered + 1) % TURN_REQUESTS;
+    return client->answered == 0;
+}
+
 /* There is no memory to serve CLIENT. */
 static void give_up(struct parking *parking, struct client *client)
 {
@@ -476,12 +484,28 @@ static bool hold_plan(struct session_worker *w)
     return exchange_hold_plan(x);
 }
 
+/* Goes on with CLIENT, whose backend has answered. True as above. */
+static bool resume(struct session_worker *w, struct client *client)
+{
+    if (!after_exchange(w, client, exchange_resume(&w->exchange, client))) {
+        return false;
+    }
+    if (!hold_plan(w)) {
+        give_up(w->exchange.proxy->parking, client);
+        return false;
+    }
+    return true;
+}
+
 /* Serves CLIENT by the plan that W holds; a request that begins later goes by the plan of its time. */
 static void serve(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
     if (client->linger_until != 0) {
         linger(parking, client, client->linger_until);
+        return;
+    }
+    if (client->course != NULL && (!resume(w, client) || (turn_is_over(client) && yield(w, client)))) {
         return;
     }
     if (client->yielded_at != 0) {
@@ -498,7 +522,6 @@ static void serve(struct session_worker *w, struct client *client)
         give_up(parking, client);
         return;
     }
-    int answered = 0;
     while (read_request(w, client)) {
         if (w->turns_away && !w->late) {
             client->yielded_at = clock_mono();
@@ -506,31 +529,32 @@ static void serve(struct session_worker *w, struct client *client)
                              deadline_after_ms(client->yielded_at, config_of(w)->timeouts.client_write_ms));
             return;
         }
-        if (!answer_request(w, client)) {
+        if (!after_exchange(w, client, run_exchange(w, client))) {
             return;
         }
         if (!hold_plan(w)) {
             give_up(parking, client);
             return;
         }
-        if (++answered == TURN_REQUESTS) {
-            if (yield(w, client)) {
-                return;
-            }
-            answered = 0;
+        if (turn_is_over(client) && yield(w, client)) {
+            return;
         }
     }
 }
 
-void session_serve(struct session_worker *w, struct client *client, bool maybe_late)
+bool session_serve(struct session_worker *w, struct client *client, bool maybe_late)
 {
+    w->left = false;
+    client->answered = client->course == NULL ? 0 : client->answered;
     if (hold_plan(w)) {
-        w->late = maybe_late && waited_for_worker_ms(client, clock_mono()) > config_of(w)->timeouts.queue_ms;
+        w->late = client->course == NULL && maybe_late &&
+                  waited_for_worker_ms(client, clock_mono()) > config_of(w)->timeouts.queue_ms;
         serve(w, client);
     } else {
         give_up(w->exchange.proxy->parking, client);
     }
     exchange_let_plan_go(&w->exchange);
+    return w->left;
 }
 
 void session_turn_away(struct session_worker *w, struct client *client, bool late)
@@ -556,4 +580,10 @@ void session_put_back(struct proxy *proxy, struct client *client, mono_ns deadli
         return;
     }
     parking_requeue(proxy->parking, client, phase, deadline);
+}
+
+void session_release(struct session_worker *w)
+{
+    exchange_release(&w->exchange);
+    spares_release(&w->spares);
 }

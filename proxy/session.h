@@ -5,19 +5,25 @@
 #define HOLDFAST_PROXY_SESSION_H
 
 #include "proxy/exchange.h"
+#include "proxy/spares.h"
 
 /* What a worker keeps between sessions. */
 struct session_worker {
     struct exchange exchange;
-    struct request *spare; /* for the next request of any connection; NULL when a parked one took it along */
-    bool turns_away;       /* no request is served */
-    bool late;             /* what is being read has waited for longer than queue_ms */
+    struct spares spares;
+    bool left;       /* the client that was served waits for its backend now */
+    bool turns_away; /* no request is served */
+    bool late;       /* what is being read has waited for longer than queue_ms */
 };
 
-/* Serves CLIENT, which the caller owns, until it has nothing more to read; then it is parked or closed, and
- * no longer the caller's. With MAYBE_LATE it looks how long CLIENT has waited for a worker: longer than
- * queue_ms, and what it has sent is answered with 503. Blocks for as long as backends do. */
-void session_serve(struct session_worker *w, struct client *client, bool maybe_late);
+/* Frees what W keeps. */
+void session_release(struct session_worker *w);
+
+/* Serves CLIENT, which the caller owns, until it has nothing more to read or waits for its backend; then it
+ * is parked or closed, and no longer the caller's. True when it waits for its backend. With MAYBE_LATE it
+ * looks how long CLIENT has waited for a worker: longer than queue_ms, and what it has sent is answered with
+ * 503. Blocks for as long as backends do, when they do so in the middle of something. */
+bool session_serve(struct session_worker *w, struct client *client, bool maybe_late);
 
 /* The same, but serves no request: what CLIENT has sent is answered with 503 when it is LATE, and goes to the
  * end of the line when it is not. Of W's exchange only proxy, plan, which is held before and after, and shard

@@ -272,3 +272,10 @@ void trial_end_stream(struct trial *t, const struct attempt *a, enum attempt_end
     record(t, a, &outcome);
     t->open = false;
 }
+
+void trial_abandon(struct trial *t)
+{
+    struct attempt_outcome outcome = {.end = ATTEMPT_CANCELLED};
+    ledger_end(t->proxy->ledger, &t->last.ticket, &outcome);
+    queue_freed(&t->proxy->queue, t->last.ticket.backend);
+}

@@ -85,4 +85,7 @@ bool trial_decide(struct trial *t, const struct attempt *a, bool good, bool all_
  * not the backend's failure. */
 void trial_end_stream(struct trial *t, const struct attempt *a, enum attempt_end broke);
 
+/* Takes the last attempt back, which is pending: the client and the program no longer wait for it. */
+void trial_abandon(struct trial *t);
+
 #endif

@@ -23,6 +23,13 @@ static void turn_away_late(struct usher *u, mono_ns now)
         if (client == NULL) {
             return;
         }
+        if (client->course != NULL) { /* it has gone, and does not wait for its backend any more */
+            session_abandon(x->proxy, client, PARKING_AWAITING);
+            if (seats_give(&x->proxy->seats, 1)) {
+                parking_nudge(x->proxy->parking);
+            }
+            continue;
+        }
         bool asks = client->outbox == NULL && client->linger_until == 0;
         bool late = asks && waited_for_worker_ms(client, now) > x->plan->config.timeouts.queue_ms;
         if (asks && !late) {
@@ -73,6 +80,5 @@ void usher_release(struct usher *u)
     x->plan = plans_hold(x->proxy->plans, x->shard);
     put_back(u, clock_mono());
     exchange_let_plan_go(x);
-    request_delete(u->session.spare);
-    u->session.spare = NULL;
+    spares_release(&u->session.spares);
 }

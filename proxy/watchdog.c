@@ -10,13 +10,16 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 
+/* Fresh pages of zeros are watches that are off. */
 enum watch_state { WATCH_OFF, WATCH_ARMED, WATCH_CUTTING, WATCH_CUT };
 #define STATE_MASK UINT64_C(3)
 
 struct watchdog {
-    uint32_t count;
+    uint32_t sleepers, count;
+    _Atomic uint32_t used; /* watches below it have been asked for */
     struct watch *watches;
     pthread_t thread;
     pthread_mutex_t mutex; /* with WAKE: only for the timed wait of the thread */
@@ -95,7 +98,8 @@ static void *watchdog_main(void *argument)
         pthread_cond_timedwait(&w->wake, &w->mutex, &until);
         MUST_0(pthread_mutex_unlock(&w->mutex));
         mono_ns now = clock_mono();
-        for (uint32_t i = 0; i < w->count; i++) {
+        uint32_t used = atomic_load(&w->used);
+        for (uint32_t i = 0; i < used; i++) {
             cut_if_due(w, &w->watches[i], now);
         }
         MUST_0(pthread_mutex_lock(&w->mutex));
@@ -104,20 +108,22 @@ static void *watchdog_main(void *argument)
     return NULL;
 }
 
-struct watchdog *watchdog_start(uint32_t count)
+struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count)
 {
     struct watchdog *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return NULL;
     }
     w->count = count;
-    w->watches = aligned_alloc(CACHE_LINE_BYTES, count * sizeof *w->watches);
-    if (w->watches == NULL) {
+    void *watches = mmap(NULL, count * sizeof *w->watches, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (watches == MAP_FAILED) {
         free(w);
         return NULL;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        w->watches[i] = (struct watch){.word = WATCH_OFF, .fd = -1};
+    w->watches = watches;
+    w->sleepers = sleepers;
+    for (uint32_t i = 0; i < sleepers; i++) {
         MUST(sem_init(&w->watches[i].alarm, 0, 0) == 0);
     }
     pthread_condattr_t attributes;
@@ -128,7 +134,7 @@ struct watchdog *watchdog_start(uint32_t count)
     MUST_0(pthread_mutex_init(&w->mutex, NULL));
     int failure = pthread_create(&w->thread, NULL, watchdog_main, w);
     if (failure != 0) {
-        free(w->watches);
+        munmap(w->watches, w->count * sizeof *w->watches);
         free(w);
         errno = failure;
         return NULL;
@@ -148,16 +154,19 @@ void watchdog_stop(struct watchdog *w)
     MUST_0(pthread_join(w->thread, NULL));
     MUST_0(pthread_cond_destroy(&w->wake));
     MUST_0(pthread_mutex_destroy(&w->mutex));
-    for (uint32_t i = 0; i < w->count; i++) {
+    for (uint32_t i = 0; i < w->sleepers; i++) {
         sem_destroy(&w->watches[i].alarm);
     }
-    free(w->watches);
+    munmap(w->watches, w->count * sizeof *w->watches);
     free(w);
 }
 
 struct watch *watchdog_watch(struct watchdog *w, uint32_t index)
 {
     MUST(index < w->count);
+    uint32_t used = atomic_load_explicit(&w->used, memory_order_relaxed);
+    while (used <= index && !atomic_compare_exchange_weak(&w->used, &used, index + 1)) {
+    }
     return &w->watches[index];
 }
 
@@ -226,4 +235,17 @@ enum watch_cut watch_disarm(struct watch *w)
 void watchdog_cut_all(struct watchdog *w)
 {
     atomic_store(&w->cutting_all, true);
+}
+
+void watch_set_waiter(struct watch *w, void (*before_wait)(void *owner), void *owner)
+{
+    w->before_wait = before_wait;
+    w->owner = owner;
+}
+
+void watch_note_wait(const struct watch *w)
+{
+    if (w->before_wait != NULL) {
+        w->before_wait(w->owner);
+    }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Deadlines for blocking calls, without a timer for each. A worker that is about to block on a socket arms
- * its watch with the descriptor and a deadline; one watchdog thread looks at all watches every few
- * milliseconds and calls shutdown(2) on a socket whose time is up. The blocked call returns, and the worker
- * learns why when it disarms.
+ * Deadlines for waits, without a timer for each. Who is about to wait for a socket, blocked on it or by the
+ * epoll set, arms a watch with the descriptor and a deadline; one watchdog thread looks at all watches every
+ * few milliseconds and calls shutdown(2) on a socket whose time is up. The wait ends, and its worker learns
+ * why when it disarms.
  *
  * States of a watch: OFF -> ARMED, by its worker; ARMED -> OFF, by its worker; ARMED -> CUTTING -> CUT, by
  * the watchdog; CUT -> OFF, by its worker. While it is CUTTING the worker waits, so that the descriptor is
@@ -49,12 +49,15 @@ struct watch {
     _Atomic int client_fd;
     _Atomic uint64_t tried;
     sem_t alarm; /* ends a sleep */
+    void (*before_wait)(void *owner);
+    void *owner;
 };
 
 struct watchdog; /* opaque; lives from start to exit */
 
-/* Starts the thread over COUNT watches, all off. NULL with errno set. */
-struct watchdog *watchdog_start(uint32_t count);
+/* Starts the thread over COUNT watches, all off (their memory is touched only as they are used); the first
+ * SLEEPERS of them can be slept on. NULL with errno set. */
+struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count);
 
 /* From now on JUDGE, called on the watchdog's thread for each armed watch with a judged subject, may end a
  * wait before its deadline by any answer but WATCH_NOT_CUT. Call it once, before any watch is armed. */
@@ -65,8 +68,15 @@ void watchdog_set_judge(struct watchdog *w,
 /* Ends the thread and frees W; no watch may be armed. NULL is fine. */
 void watchdog_stop(struct watchdog *w);
 
-/* Watch INDEX, which belongs to one worker for good. */
+/* Watch INDEX: one for each worker, and one for each descriptor that the epoll set waits for. Any thread. */
 struct watch *watchdog_watch(struct watchdog *w, uint32_t index);
+
+/* From now on BEFORE_WAIT is called when the worker of W says that it is about to wait. By its worker, or
+ * before that starts. */
+void watch_set_waiter(struct watch *w, void (*before_wait)(void *owner), void *owner);
+
+/* The worker of W is about to wait, for longer than a system call takes. */
+void watch_note_wait(const struct watch *w);
 
 /* From now on FD, a socket, is shut down when DEADLINE has passed (within WATCHDOG_TICK_MS). W must be off.
  * With FD -1 it guards watch_sleep(). */

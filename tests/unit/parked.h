@@ -11,6 +11,9 @@
 
 #define FOREVER DEADLINE_NO
 
+/* Each thread is a worker. */
+static _Thread_local struct parking_batch batch;
+
 static const union net_address somebody = {.in = {.sin_family = AF_INET}};
 static struct request *const some_request = (struct request *)&(char){0};
 static struct outbox *const some_outbox = (struct outbox *)&(char){0};
@@ -24,10 +27,19 @@ static inline int admit(struct parking *p, mono_ns deadline)
     return ends[1];
 }
 
+/* Waits for an event of a client's connection, and takes it; NULL when it is for nobody. */
+static inline struct client *take_event(struct parking *p)
+{
+    if (parking_fetch(p, &batch, PARKING_CLIENTS, 1, true) == 0) {
+        return NULL;
+    }
+    return parking_next(p, &batch);
+}
+
 /* The connection that must be ready in P. */
 static inline struct client *take(struct parking *p)
 {
-    struct client *c = parking_take(p);
+    struct client *c = take_event(p);
     ck_assert_ptr_nonnull(c);
     return c;
 }

@@ -63,7 +63,7 @@ static inline void racing_begin(struct racing *r, enum racing_mode first, enum r
     p->plans = plans_new(plan, PROXY_READERS);
     p->ledger = ledger_new(RACING_BACKENDS, &(struct ledger_policy){.eject_after = 10});
     p->evidence = evidence_new(CONFIG_BACKENDS_MAX);
-    p->watchdog = watchdog_start(1);
+    p->watchdog = watchdog_start(1, 1);
     p->stragglers = stragglers_start();
     ck_assert(p->plans != NULL && p->ledger != NULL && p->evidence != NULL && p->watchdog != NULL &&
               p->stragglers != NULL);
@@ -79,7 +79,7 @@ static inline void racing_begin(struct racing *r, enum racing_mode first, enum r
     r->attempt = (struct attempt){
         .proxy = p,
         .plan = plan,
-        .watch = watchdog_watch(p->watchdog, 0),
+        .worker_watch = watchdog_watch(p->watchdog, 0),
         .client = &r->client,
         .request = &r->request,
         .response = &r->response,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The parking place, over socketpairs. One thread can play several workers: an event that parking_take() gets
- * for a connection that is BUSY is another worker's. parking_take() waits for ever, so a test in which an
- * event is lost ends with Check's time limit. */
+ * The parking place, over socketpairs. One thread can play several workers: an event that parking_fetch()
+ * gets for a connection that is BUSY is another worker's. parking_fetch() waits for ever, so a test in which
+ * an event is lost ends with Check's time limit. */
 #include "proxy/parking.h"
 
 #include "tests/unit/parked.h"
@@ -16,11 +16,11 @@ START_TEST(a_connection_is_taken_when_bytes_come)
     int peer = admit(p, FOREVER);
     int quiet = admit(p, FOREVER);
     expect_counts(p, 0, 2, 2);
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     script_say(peer, "x");
-    ck_assert(parking_is_ready(p));
+    ck_assert(parking_is_ready(p, PARKING_CLIENTS));
     struct client *c = take(p);
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     expect_counts(p, 1, 1, 2);
     ck_assert(!c->drained);
     ck_assert(!c->ended);
@@ -105,9 +105,9 @@ START_TEST(bytes_that_come_meanwhile_are_not_lost)
     struct client *c = take(p);
     ck_assert_int_eq(drain(c), 1);
     script_say(peer, "y");
-    ck_assert_ptr_null(parking_take(p)); /* another worker: it must leave C alone */
+    ck_assert_ptr_null(take_event(p)); /* another worker: it must leave C alone */
     script_say(peer, "z");
-    ck_assert_ptr_null(parking_take(p));
+    ck_assert_ptr_null(take_event(p));
     ck_assert(!parking_park(p, c, PARKING_IDLE, FOREVER));
     ck_assert(!c->drained);
     ck_assert_int_eq(drain(c), 2);
@@ -169,7 +169,7 @@ START_TEST(an_end_that_came_meanwhile_is_told_too)
     ck_assert_int_eq(drain(c), 1);
     script_say(peer, "yz");
     shutdown(peer, SHUT_WR);
-    ck_assert_ptr_null(parking_take(p));
+    ck_assert_ptr_null(take_event(p));
     ck_assert(!parking_park(p, c, PARKING_IDLE, FOREVER));
     ck_assert(!c->drained);
     ck_assert(c->ended);
@@ -192,12 +192,12 @@ START_TEST(a_stale_event_does_not_touch_the_next_tenant)
     parking_close(p, c);
     int next_peer = admit(p, FOREVER);
     script_say(peer, "stale");
-    ck_assert_ptr_null(parking_take(p));
+    ck_assert_ptr_null(take_event(p));
     expect_counts(p, 0, 1, 2);
     script_say(next_peer, "x");
     c = take(p);
     script_say(peer, "stale again");
-    ck_assert_ptr_null(parking_take(p));
+    ck_assert_ptr_null(take_event(p));
     drain(c);
     ck_assert(parking_park(p, c, PARKING_IDLE, FOREVER)); /* the stale event is not one of C's */
     close(copy);
@@ -221,7 +221,7 @@ START_TEST(wants_to_know_when_it_can_write)
     c->outbox = some_outbox;
     while (!parking_park(p, c, PARKING_WRITING, FOREVER)) {
     }
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
     }
     ck_assert_ptr_eq(take(p), c);
@@ -233,7 +233,7 @@ START_TEST(wants_to_know_when_it_can_write)
     }
     while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
     }
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     script_say(peer, "x");
     ck_assert_ptr_eq(take(p), c);
     parking_close(p, c);
@@ -250,7 +250,7 @@ START_TEST(a_released_descriptor_stays_open_and_makes_no_events)
     int fd = parking_release(p, take(p));
     expect_counts(p, 0, 0, 1);
     script_say(peer, "y");
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     char bytes[8];
     ck_assert_int_eq(recv(fd, bytes, sizeof bytes, 0), 2);
     int next_peer = admit(p, FOREVER); /* the slot is free */

@@ -34,7 +34,7 @@ static void note_overdue(void *owner, struct client *c, enum parking_phase phase
         ck_assert(parking_park(swept->parking, c, PARKING_IDLE, FOREVER));
     } else {
         script_say(swept->peer, "x");
-        ck_assert_ptr_null(parking_take(swept->parking));
+        ck_assert_ptr_null(take_event(swept->parking));
         parking_requeue(swept->parking, c, PARKING_IDLE, FOREVER);
     }
 }
@@ -79,7 +79,7 @@ START_TEST(the_sweep_leaves_busy_ones_alone)
     struct client *c = take(p);
     ck_assert_int_eq(sweep(p, 1000, true), 0);
     script_say(peer, "y");
-    ck_assert_ptr_null(parking_take(p)); /* AGAIN */
+    ck_assert_ptr_null(take_event(p)); /* AGAIN */
     ck_assert_int_eq(sweep(p, 1000, true), 0);
     ck_assert(!parking_park(p, c, PARKING_IDLE, 5000));
     drain(c);
@@ -149,7 +149,7 @@ START_TEST(requeue_makes_the_event_again)
     struct client *c = take(p);
     ck_assert_int_eq(drain(c), 1);
     ck_assert(parking_park(p, c, PARKING_IDLE, FOREVER));
-    ck_assert(!parking_is_ready(p));
+    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
     ck_assert_int_eq(sweep(p, 1000, false), 0); /* the new deadline holds */
     close(peer);
     parking_delete(p);
@@ -170,7 +170,7 @@ START_TEST(stop_wins_over_events)
     parking_stop(p);
     ck_assert(parking_stopped(p));
     for (int i = 0; i < 20; i++) {
-        ck_assert_ptr_null(parking_take(p));
+        ck_assert_ptr_null(take_event(p));
     }
     for (int i = 0; i < 4; i++) {
         close(peers[i]);
@@ -183,7 +183,7 @@ static void *take_until_stopped(void *argument)
 {
     struct parking *p = argument;
     while (!parking_stopped(p)) {
-        if (parking_take(p) != NULL) {
+        if (take_event(p) != NULL) {
             return NULL;
         }
     }
@@ -268,7 +268,7 @@ static void *work(void *argument)
     struct crowd *crowd = argument;
     unsigned turn = 0;
     while (!parking_stopped(crowd->parking)) {
-        struct client *c = parking_take(crowd->parking);
+        struct client *c = take_event(crowd->parking);
         if (c == NULL) {
             continue;
         }

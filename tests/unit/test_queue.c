@@ -18,7 +18,7 @@ static struct queue_place places[PLACES];
 static void set_up(void)
 {
     static const struct watch_subject nobody = {.judged = false};
-    dog = watchdog_start(PLACES);
+    dog = watchdog_start(PLACES, PLACES);
     ledger = ledger_new(3, &(struct ledger_policy){.eject_after = 0});
     ck_assert(dog != NULL && ledger != NULL);
     queue_init(&queue, ledger);
@@ -232,7 +232,7 @@ static void *ask_again_and_again(void *argument)
 START_TEST(in_a_crowd_nobody_is_forgotten_and_the_limit_holds)
 {
     struct crowd crowd = {.ledger = ledger_new(1, &(struct ledger_policy){.eject_after = 10}),
-                          .dog = watchdog_start(THREADS)};
+                          .dog = watchdog_start(THREADS, THREADS)};
     struct member members[THREADS];
     queue_init(&crowd.queue, crowd.ledger);
     for (uint32_t i = 0; i < THREADS; i++) {

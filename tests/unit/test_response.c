@@ -90,6 +90,13 @@ static const struct {
      RAW(OK_200("Content-Type: text/event-stream\r\n" LENGTH_5) "hello"), OPEN, 200, "hello", true},
 };
 
+/* Receives on FD the response to a request that is sent. */
+static enum response_end receive(int fd, const struct response_rules *rules)
+{
+    response_begin(&response, fd, NULL);
+    return response_receive(&response, rules);
+}
+
 static void expect_held(int row, const char *how, enum response_end end)
 {
     ck_assert_msg(end == RESPONSE_HELD, "%s: %s: end %d (%s)", whole[row].rule, how, (int)end,
@@ -121,7 +128,7 @@ START_TEST(receives_whole_responses)
     int ends[2];
     script_pair(SOCK_STREAM, ends);
     send_cut(ends[1], whole[_i].bytes, 0, whole[_i].close);
-    expect_held(_i, "whole", response_receive(&response, ends[0], &rules));
+    expect_held(_i, "whole", receive(ends[0], &rules));
     ck_assert_int_eq(response.fd, ends[0]);
     response_clear(&response);
     close(ends[1]);
@@ -132,7 +139,7 @@ START_TEST(receives_whole_responses)
         snprintf(how, sizeof how, "cut at %zu", cut);
         script_pair(SOCK_SEQPACKET, ends);
         send_cut(ends[1], whole[_i].bytes, cut, whole[_i].close);
-        enum response_end end = response_receive(&response, ends[0], &rules);
+        enum response_end end = receive(ends[0], &rules);
         if (!streams) {
             expect_held(_i, how, end);
         }
@@ -175,7 +182,7 @@ START_TEST(receives_whole_responses_byte_by_byte)
     script_pair(SOCK_SEQPACKET, ends);
     struct trickle trickle = {.fd = ends[1], .bytes = whole[_i].bytes, .close = whole[_i].close};
     ck_assert_int_eq(pthread_create(&sender, NULL, send_trickle, &trickle), 0);
-    enum response_end end = response_receive(&response, ends[0], &rules);
+    enum response_end end = receive(ends[0], &rules);
     ck_assert_int_eq(pthread_join(sender, &sent), 0);
     ck_assert_ptr_nonnull(sent);
     expect_held(_i, "byte by byte", end);
@@ -190,14 +197,14 @@ START_TEST(keeps_trailers)
     int ends[2];
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], OK_200(CHUNKED) "2\r\nhi\r\n0\r\nDigest: x\r\nA: b\r\n\r\n");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
+    ck_assert_int_eq(receive(ends[0], &rules), RESPONSE_HELD);
     ck_assert(slice_equal(response_trailers(&response), SLICE("Digest: x\r\nA: b\r\n")));
     response_clear(&response);
     ck_assert_uint_eq(response_trailers(&response).length, 0);
     close(ends[1]);
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], OK_200(CHUNKED) "2\r\nhi\r\n0\r\n\r\n");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
+    ck_assert_int_eq(receive(ends[0], &rules), RESPONSE_HELD);
     ck_assert_uint_eq(response_trailers(&response).length, 0);
     response_clear(&response);
     close(ends[1]);
@@ -223,7 +230,7 @@ START_TEST(sees_excess_bytes)
     int ends[2];
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], excesses[_i].bytes);
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
+    ck_assert_int_eq(receive(ends[0], &rules), RESPONSE_HELD);
     ck_assert(response.whole && response.excess);
     ck_assert(!response_connection_reusable(&response));
     ck_assert(slice_equal(response_held(&response), slice_of(excesses[_i].body)));
@@ -301,7 +308,7 @@ START_TEST(sees_failures)
             send_cut(ends[1], failures[_i].bytes, cut, CLOSED);
         }
         close(ends[1]);
-        expect_failure(_i, cut, response_receive(&response, ends[0], &rules));
+        expect_failure(_i, cut, receive(ends[0], &rules));
     }
 }
 END_TEST
@@ -329,7 +336,7 @@ START_TEST(sees_resets)
             script_say(ends[1], rows[i].bytes);
         }
         close(ends[1]);
-        ck_assert_msg(response_receive(&response, ends[0], &rules) == rows[i].end, "%s", rows[i].bytes);
+        ck_assert_msg(receive(ends[0], &rules) == rows[i].end, "%s", rows[i].bytes);
         response_clear(&response);
     }
 }
@@ -345,7 +352,7 @@ START_TEST(interim_responses_have_an_end)
             script_say(ends[1], "HTTP/1.1 102 Processing\r\n\r\n");
         }
         script_say(ends[1], OK_200(LENGTH_5) "hello");
-        enum response_end end = response_receive(&response, ends[0], &rules);
+        enum response_end end = receive(ends[0], &rules);
         ck_assert_int_eq(end, count == 16 ? RESPONSE_HELD : RESPONSE_MALFORMED);
         ck_assert(count == 16 || response.offence == &http_offence_too_many_interim);
         response_clear(&response);
@@ -372,7 +379,7 @@ START_TEST(hands_early_hints_on)
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 100 Continue\r\nA: b\r\n\r\n"
                         "HTTP/1.1 103 Early Hints\r\nLink: </c>\r\n\r\n" OK_200(LENGTH_5) "hello");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
+    ck_assert_int_eq(receive(ends[0], &rules), RESPONSE_HELD);
     ck_assert_str_eq(notes, "103 </a>;103 </c>;");
     ck_assert(slice_equal(response_held(&response), SLICE("hello")));
     response_clear(&response);
@@ -408,7 +415,7 @@ START_TEST(switches_to_what_was_offered)
     snprintf(text, sizeof text, "HTTP/1.1 101 Switching Protocols\r\n%sConnection: upgrade\r\n\r\n\x81\x02hi",
              switches[_i].answer);
     script_say(ends[1], text);
-    enum response_end end = response_receive(&response, ends[0], &rules);
+    enum response_end end = receive(ends[0], &rules);
     if (switches[_i].good) {
         ck_assert_int_eq(end, RESPONSE_HELD);
         ck_assert_uint_eq(response.head.status, 101);
@@ -429,7 +436,7 @@ START_TEST(clear_closes_the_connection)
     char byte;
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], OK_200(LENGTH_5) "hello");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_HELD);
+    ck_assert_int_eq(receive(ends[0], &rules), RESPONSE_HELD);
     response_clear(&response);
     ck_assert_int_eq(response.fd, -1);
     ck_assert_int_eq(recv(ends[1], &byte, 1, 0), 0);

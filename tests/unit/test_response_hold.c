@@ -12,6 +12,13 @@
 
 enum { HEADER_BYTES = 1024, HOLD_BYTES = 64, A_LONG_TIME_MS = 3600 * 1000 };
 
+/* Receives on FD the response to a request that is sent. */
+static enum response_end receive(struct response *r, int fd, const struct response_rules *rules)
+{
+    response_begin(r, fd, NULL);
+    return response_receive(r, rules);
+}
+
 /* One response object for all: what is left of an earlier response must not matter. */
 static struct response response;
 
@@ -104,7 +111,7 @@ START_TEST(keeps_the_hold_rule)
     if (!holds[_i].streams && holds[_i].close == CLOSED) {
         shutdown(ends[1], SHUT_WR);
     }
-    enum response_end end = response_receive(&response, ends[0], &rules);
+    enum response_end end = receive(&response, ends[0], &rules);
     ck_assert_msg(end == (holds[_i].streams ? RESPONSE_STREAM : RESPONSE_HELD), "%s: %d", holds[_i].rule,
                   (int)end);
     ck_assert(response.whole == !holds[_i].streams);
@@ -135,7 +142,7 @@ START_TEST(a_stream_keeps_its_trailers)
     int ends[2];
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], OK_200(CHUNKED) "40\r\n" SIXTY_4 "\r\n");
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_STREAM);
+    ck_assert_int_eq(receive(&response, ends[0], &rules), RESPONSE_STREAM);
     ck_assert_uint_eq(response_trailers(&response).length, 0);
     script_say(ends[1], "0\r\nDigest: x\r\n");
     struct slice piece;
@@ -167,7 +174,7 @@ START_TEST(an_unknown_length_is_held_for_hold_ms)
         script_pair(SOCK_STREAM, ends);
         script_say(ends[1], silent[i]);
         mono_ns begun = clock_mono();
-        ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_STREAM);
+        ck_assert_int_eq(receive(&response, ends[0], &rules), RESPONSE_STREAM);
         ck_assert_int_ge(clock_mono() - begun, 60 * NS_PER_MS);
         ck_assert(!response.whole);
         ck_assert(slice_equal(response_held(&response),
@@ -204,7 +211,7 @@ START_TEST(a_trickle_does_not_extend_hold_ms)
     script_pair(SOCK_STREAM, ends);
     script_say(ends[1], OK_200(""));
     ck_assert_int_eq(pthread_create(&source, NULL, dribble, &ends[1]), 0);
-    ck_assert_int_eq(response_receive(&r, ends[0], &rules), RESPONSE_STREAM);
+    ck_assert_int_eq(receive(&r, ends[0], &rules), RESPONSE_STREAM);
     ck_assert_uint_lt(r.body_bytes, MUCH);
     response_release(&r);
     ck_assert_int_eq(pthread_join(source, NULL), 0);
@@ -225,7 +232,7 @@ START_TEST(event_streams_are_not_held)
         int ends[2];
         script_pair(SOCK_STREAM, ends);
         script_say(ends[1], streams[i]);
-        ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_STREAM);
+        ck_assert_int_eq(receive(&response, ends[0], &rules), RESPONSE_STREAM);
         ck_assert(slice_equal(response_held(&response), SLICE("data: 1\n\n")));
         response_clear(&response);
         close(ends[1]);
@@ -243,7 +250,7 @@ START_TEST(nothing_is_held_when_nothing_may_be)
         int ends[2];
         script_pair(SOCK_STREAM, ends);
         script_say(ends[1], bytes[i]);
-        ck_assert_int_eq(response_receive(&r, ends[0], &rules), RESPONSE_STREAM);
+        ck_assert_int_eq(receive(&r, ends[0], &rules), RESPONSE_STREAM);
         response_clear(&r);
         close(ends[1]);
     }
@@ -297,7 +304,7 @@ START_TEST(streams_a_flood)
     script_pair(SOCK_STREAM, ends);
     struct flood flood = {.fd = ends[1], .chunked = rows[_i].chunked, .head = rows[_i].head};
     ck_assert_int_eq(pthread_create(&sender, NULL, send_flood, &flood), 0);
-    ck_assert_int_eq(response_receive(&response, ends[0], &rules), RESPONSE_STREAM);
+    ck_assert_int_eq(receive(&response, ends[0], &rules), RESPONSE_STREAM);
     struct slice piece = response_held(&response);
     size_t at = 0;
     for (;;) {

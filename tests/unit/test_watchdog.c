@@ -50,7 +50,7 @@ static bool is_open(int fd)
 
 START_TEST(cuts_at_the_deadline)
 {
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct watch *watch = watchdog_watch(w, 0);
     for (int ms = 0; ms <= 60; ms += 20) {
         struct pair pair = pair_new();
@@ -70,7 +70,7 @@ END_TEST
 
 START_TEST(a_deadline_in_the_past_cuts_too)
 {
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct pair pair = pair_new();
     watch_arm(watchdog_watch(w, 0), pair.ends[0], 0);
     ck_assert_int_eq(block(pair.ends[0]), 0);
@@ -95,7 +95,7 @@ static void await_round(struct watchdog *w, uint32_t last)
 
 START_TEST(no_cut_before_the_deadline_or_after_disarm)
 {
-    struct watchdog *w = watchdog_start(3);
+    struct watchdog *w = watchdog_start(3, 3);
     struct pair later = pair_new();
     struct pair disarmed = pair_new();
     watch_arm(watchdog_watch(w, 0), later.ends[0], in_ms(INT32_MAX));
@@ -117,7 +117,7 @@ END_TEST
 START_TEST(cuts_the_due_one_of_many)
 {
     enum { COUNT = 64, DUE = 17 };
-    struct watchdog *w = watchdog_start(COUNT);
+    struct watchdog *w = watchdog_start(COUNT, COUNT);
     struct pair pairs[COUNT];
     for (uint32_t i = 0; i < COUNT; i++) {
         pairs[i] = pair_new();
@@ -140,7 +140,7 @@ END_TEST
 /* Now, and each watch that is armed later. */
 START_TEST(cut_all_cuts_now_and_from_now_on)
 {
-    struct watchdog *w = watchdog_start(2);
+    struct watchdog *w = watchdog_start(2, 2);
     struct pair first = pair_new();
     struct pair second = pair_new();
     watch_arm(watchdog_watch(w, 0), first.ends[0], DEADLINE_NO);
@@ -159,7 +159,7 @@ END_TEST
 /* What was cut for does not stick to the next arming. */
 START_TEST(a_cut_is_forgotten_by_the_next_arming)
 {
-    struct watchdog *w = watchdog_start(2);
+    struct watchdog *w = watchdog_start(2, 2);
     struct watch *watch = watchdog_watch(w, 0);
     struct pair pair = pair_new();
     watch_arm(watch, pair.ends[0], 0);
@@ -207,7 +207,7 @@ static const struct {
 START_TEST(the_judge_is_told_of_whom_and_cuts)
 {
     struct court court = {.expected = judged[_i].subject, .answer = judged[_i].answer};
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct pair pair = pair_new();
     watchdog_set_judge(w, judge, &court);
     watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &judged[_i].subject);
@@ -225,7 +225,7 @@ START_TEST(the_judge_may_let_a_wait_go_on)
 {
     struct watch_subject subject = {.judged = true, .client_slot = 3, .backend = 1, .may_leave = true};
     struct court court = {.expected = subject, .answer = WATCH_NOT_CUT};
-    struct watchdog *w = watchdog_start(3);
+    struct watchdog *w = watchdog_start(3, 3);
     struct pair with = pair_new();
     struct pair without = pair_new();
     watchdog_set_judge(w, judge, &court);
@@ -255,7 +255,7 @@ START_TEST(a_deadline_and_the_end_come_before_the_judge)
 {
     struct watch_subject subject = {.judged = true};
     struct court court = {.expected = subject, .answer = WATCH_CUT_CLIENT};
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct pair late = pair_new();
     struct pair last = pair_new();
     watchdog_set_judge(w, judge, &court);
@@ -297,7 +297,7 @@ START_TEST(a_verdict_hits_the_arming_that_was_judged)
     struct slow_court court = {.asked = false};
     struct watch_subject first = {.judged = true, .client_slot = 1};
     struct watch_subject second = {.judged = true, .client_slot = 2};
-    struct watchdog *w = watchdog_start(2);
+    struct watchdog *w = watchdog_start(2, 2);
     struct pair pair = pair_new();
     watchdog_set_judge(w, judge_slowly, &court);
     watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &first);
@@ -340,7 +340,7 @@ static void *disarm(void *argument)
 
 START_TEST(disarming_waits_for_the_cut_to_be_over)
 {
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct pair pair = pair_new();
     pthread_t worker;
     hold_shutdown = true;
@@ -364,7 +364,7 @@ END_TEST
 
 START_TEST(a_sleep_ends_by_an_alarm_or_by_a_cut)
 {
-    struct watchdog *w = watchdog_start(1);
+    struct watchdog *w = watchdog_start(1, 1);
     struct watch *watch = watchdog_watch(w, 0);
     const struct watch_subject nobody = {.judged = false};
     watch_arm_for(watch, -1, DEADLINE_NO, &nobody);
@@ -388,7 +388,7 @@ END_TEST
 START_TEST(starts_and_stops)
 {
     for (int i = 0; i < 20; i++) {
-        watchdog_stop(watchdog_start(1));
+        watchdog_stop(watchdog_start(1, 1));
     }
     watchdog_stop(NULL);
 }
@@ -458,7 +458,7 @@ static void *arm_and_disarm(void *argument)
 START_TEST(no_cut_hits_another_arming)
 {
     struct worker workers[WORKERS];
-    struct crowd crowd = {.watchdog = watchdog_start(WORKERS), .end = in_ms(1000)};
+    struct crowd crowd = {.watchdog = watchdog_start(WORKERS, WORKERS), .end = in_ms(1000)};
     for (uint32_t i = 0; i < WORKERS; i++) {
         workers[i] = (struct worker){.crowd = &crowd, .index = i};
         ck_assert_int_eq(pthread_create(&workers[i].thread, NULL, arm_and_disarm, &workers[i]), 0);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * The state of one exchange across its attempts, and where a worker keeps those that it does not use. A
+ * course belongs to the worker that serves its client, or to the client while it is parked AWAITING. */
+#ifndef HOLDFAST_PROXY_COURSE_H
+#define HOLDFAST_PROXY_COURSE_H
+
+#include "proxy/attempt.h"
+#include "proxy/chooser.h"
+#include "proxy/trial.h"
+
+/* As many as a worker may leave with clients that wait before it gets some back. */
+enum { COURSE_SPARES_MAX = 64 };
+
+/* The state of one exchange across its attempts. */
+struct course {
+    struct exchange *x;        /* of the worker that has it now */
+    const struct plan *plan;   /* it began with */
+    bool pinned;               /* that plan, since the course was left for the first time */
+    struct course *next_spare; /* on a shelf */
+    struct client *client;
+    struct request *request;
+    struct attempt attempt; /* its response is free for the next one */
+    struct trial trial;
+    struct chooser chooser;
+    bool moved;            /* to the plan of a reload */
+    bool full;             /* no backend that was left had a place for it in time */
+    struct response *best; /* the best failing response, or an empty one */
+    bool have_best;
+    uint32_t best_backend;
+};
+
+/* One worker's spare courses. All zeros, or course_shelf_init(). */
+struct course_shelf {
+    struct course *spares; /* linked */
+    uint32_t count;
+    struct course *reserve; /* one that never leaves the worker, for when there is no memory */
+};
+
+/* Makes S, empty but for its reserve. False without memory. */
+must_check bool course_shelf_init(struct course_shelf *s);
+
+/* Frees what S keeps. */
+void course_shelf_release(struct course_shelf *s);
+
+/* A course whose members have any value; the reserve when there is no memory. */
+struct course *course_take(struct course_shelf *s);
+
+/* Puts C, which is over, back; its plan is let go. */
+void course_keep(struct course_shelf *s, struct course *c);
+
+/* Frees C, which was left to a client; its plan is let go. */
+void course_delete(struct course *c);
+
+#endif
