@@ -87,8 +87,8 @@ def many_tunnels_and_one_worker():
 def idle_tunnels_end():
     config = {"timeouts": {"tunnel_idle_ms": IDLE_MS}}
     with Holdfast({"gcp": RawOrigin(serve)}, config=config) as holdfast:
+        begun = time.monotonic()  # Before the idle one is opened: it is idle from then on.
         with open_tunnel(holdfast) as idle, open_tunnel(holdfast) as used:
-            begun = time.monotonic()
             while holdfast.stats()["connections"]["active"] == 2:
                 assert time.monotonic() < begun + 20, "the idle tunnel lives on"
                 echo(used)
