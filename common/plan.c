@@ -167,7 +167,7 @@ const struct plan *plans_current(const struct plans *p)
 /* Pins are not part of the value. */
 static _Atomic uint32_t *pins_of(const struct plan *plan)
 {
-    return (_Atomic uint32_t *)(uintptr_t)&plan->pins;
+    return &((struct plan *)plan)->pins;
 }
 
 void plan_pin(const struct plan *plan)
