@@ -149,6 +149,7 @@ static void read_answer(int fd, struct answer *a)
     }
     ck_assert_int_eq(strncmp(a->bytes, "HTTP/1.1 ", 9), 0);
     a->status = (int)strtol(a->bytes + 9, NULL, 10);
+    ck_assert_msg(a->bytes[12] == ' ' && a->bytes[13] != '\r', "no reason phrase: %.16s", a->bytes);
     char *end = strstr(a->bytes, "\r\n\r\n");
     ck_assert_ptr_nonnull(end);
     a->body = end + 4;
@@ -209,6 +210,7 @@ START_TEST(fields_of_refusals)
     expect("DELETE /admin/stats HTTP/1.1\r\nHost: x\r\n\r\n", 405, "\r\nAllow: GET, HEAD\r\n");
     expect("CONNECT x:80 HTTP/1.1\r\nHost: x:80\r\n\r\n", 405, "\r\nAllow: GET, HEAD, POST\r\n");
     expect("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404, "known_paths");
+    expect("GET /admin/stats HTTP/1.1\r\nHost: evil.test\r\n\r\n", 403, "HTTP/1.1 403 Forbidden\r\n");
 }
 END_TEST
 
