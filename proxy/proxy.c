@@ -414,12 +414,23 @@ static void log_fixed_key(void *owner, const char *path)
                (const struct plog_pair[]){{"key", slice_of(path)}, {.key = NULL}});
 }
 
+/* Ends the drills of backends that leave, or have left. */
+static void end_drills(const struct proxy *p, uint64_t slots)
+{
+    for (uint64_t rest = p->drills == NULL ? 0 : slots; rest != 0; rest &= rest - 1) {
+        drill_end(p->drills, (uint32_t)__builtin_ctzll(rest));
+    }
+}
+
 bool proxy_tidy(struct running_proxy *r)
 {
     /* In this order: who hands a connect over to the stragglers holds a plan that names its slot. */
     uint64_t named = plans_sweep(r->proxy.plans);
     uint64_t kept = stragglers_slots(r->proxy.stragglers) & ~named;
-    release_upstreams(r, ~(named | kept));
+    uint64_t over = r->upstreams_made & ~(named | kept);
+    /* An admin request may have begun one by the old plan after the dismissal; now no plan names the slot. */
+    end_drills(&r->proxy, over);
+    release_upstreams(r, over);
     return plans_waiting(r->proxy.plans) == 0 && kept == 0;
 }
 
@@ -455,11 +466,9 @@ static void dismiss(struct proxy *p, uint64_t slots)
     for (uint64_t rest = slots; rest != 0; rest &= rest - 1) {
         uint32_t slot = (uint32_t)__builtin_ctzll(rest);
         ledger_dismiss(p->ledger, slot);
-        if (p->drills != NULL) {
-            drill_end(p->drills, slot);
-        }
         upstream_trim(&p->upstreams[slot], DEADLINE_NO);
     }
+    end_drills(p, slots);
 }
 
 static void set_resolve_interval(struct running_proxy *r, uint32_t resolve_ms)

@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """A drill: an operator lets a sound backend fail in each way. Clients see nothing of it, the backend gets nothing, the evidence
-names the cause, probes meet the fault too; it ends by itself or by mode=off, and the backend is served again."""
+names the cause, probes meet the fault too; it ends by itself, by mode=off, or with its backend, and the backend is served again."""
 import json
+import select
+import threading
 import time
 
-from harness import Holdfast, Origin, answer, equal, head, until
+from harness import WAIT_SECONDS, Holdfast, Origin, answer, equal, head, until
 
 CONNECT_MS = 200
 REQUESTS = 6
@@ -99,6 +101,40 @@ with Holdfast({}, config=config) as holdfast:
     until(lambda: holdfast.backend("gcp")["state"] == "down", "probes see it")
     drill(holdfast, "backend=gcp&mode=off")
     until(lambda: holdfast.backend("gcp")["state"] == "up", "it is up again")
+
+# A backend leaves by a reload: its drill ends at once, though a request that began before is still on it. Neither the one that comes
+# nor itself, when it is back, has anything of it.
+let_go = threading.Event()
+
+
+def hold(wire, request):
+    assert let_go.wait(WAIT_SECONDS), "never let go"
+    answer(200, b"gcp")(wire, request)
+
+
+others = [backends[1], dict(backends[0], name="aws")]
+config["health"].pop("probe")
+with Holdfast({}, config=config) as holdfast, holdfast.client() as holder:
+    origins["gcp"].behave = hold
+    before = len(origins["gcp"].requests)
+    drill(holdfast, "backend=azure&mode=refuse&for_ms=3600000")
+    holder.send(head("GET", "/"))
+    until(lambda: len(origins["gcp"].requests) > before, "a request is on the one that leaves")
+    origins["gcp"].behave = answer(200, b"gcp")
+    for name, left in ("gcp", others), ("aws", backends):
+        drill(holdfast, f"backend={name}&mode=refuse&for_ms=3600000")
+        holdfast.reload(dict(config, backends=left))
+        until(lambda: holdfast.logged(f'msg="drill is over" backend={name} mode=refuse'), "the drill ends with its backend")
+        equal("answers to the one that is held", select.select([holder.sock], [], [], 0)[0], [])
+        came = next(backend["name"] for backend in left if backend["name"] != "azure")
+        equal("no drill of the one that came", holdfast.evidence(came)["drill"], None)
+        equal("the drill of the one that stays", holdfast.evidence("azure")["drill"]["mode"], "refuse")
+        before = len(origins["gcp"].requests)
+        ask(holdfast, "GET", REQUESTS)
+        equal("what it got", len(origins["gcp"].requests), before + REQUESTS)
+        equal("its failures", holdfast.backend(came)["failures"], 0)
+    let_go.set()
+    equal("the one that was held", holder.response().body, b"gcp")
 
 with Holdfast({}, config={"backends": backends}) as holdfast:
     equal("error", drill(holdfast, "backend=gcp&mode=reset", 403)["error"], "drill_off")
