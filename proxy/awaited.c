@@ -15,12 +15,12 @@ struct row {
 };
 
 struct awaited {
-    int epoll_fd;
+    int sets[2];
     uint32_t capacity;
     struct row *rows; /* by descriptor */
 };
 
-struct awaited *awaited_new(int epoll_fd)
+struct awaited *awaited_new(int a, int b)
 {
     struct rlimit limit;
     struct awaited *t = calloc(1, sizeof *t);
@@ -28,7 +28,8 @@ struct awaited *awaited_new(int epoll_fd)
         free(t);
         return NULL;
     }
-    t->epoll_fd = epoll_fd;
+    t->sets[0] = a;
+    t->sets[1] = b;
     t->capacity = limit.rlim_cur < CAPACITY_MAX ? (uint32_t)limit.rlim_cur : CAPACITY_MAX;
     void *rows = mmap(NULL, t->capacity * sizeof *t->rows, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -72,6 +73,20 @@ void awaited_fresh(struct awaited *t, int fd)
     }
 }
 
+/* Registers FD in both sets, or in none. */
+static bool enrol(const struct awaited *t, int fd, uint64_t data)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = data};
+    if (epoll_ctl(t->sets[0], EPOLL_CTL_ADD, fd, &event) == -1) {
+        return false;
+    }
+    if (epoll_ctl(t->sets[1], EPOLL_CTL_ADD, fd, &event) == -1) {
+        epoll_ctl(t->sets[0], EPOLL_CTL_DEL, fd, &event);
+        return false;
+    }
+    return true;
+}
+
 bool awaited_expect(struct awaited *t, int fd, uint64_t data, uint64_t client)
 {
     struct row *row = row_of(t, fd);
@@ -79,8 +94,7 @@ bool awaited_expect(struct awaited *t, int fd, uint64_t data, uint64_t client)
         return false;
     }
     atomic_store_explicit(&row->client_plus_one, client + 1, memory_order_release);
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.u64 = data};
-    if (!is_registered(row) && epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, fd, &event) == -1) {
+    if (!is_registered(row) && !enrol(t, fd, data)) {
         atomic_store_explicit(&row->client_plus_one, 0, memory_order_release);
         return false;
     }
@@ -101,7 +115,8 @@ void awaited_leave(struct awaited *t, int fd)
     struct row *row = row_of(t, fd);
     if (row != NULL && is_registered(row)) {
         struct epoll_event unused = {.events = 0};
-        epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, fd, &unused);
+        epoll_ctl(t->sets[0], EPOLL_CTL_DEL, fd, &unused);
+        epoll_ctl(t->sets[1], EPOLL_CTL_DEL, fd, &unused);
         atomic_store_explicit(&row->registered, false, memory_order_relaxed);
     }
 }

@@ -47,8 +47,8 @@ enum slot_state {
 /* What events carry: generation and slot of a client; this bit and the descriptor of a backend's connection;
  * or one of the last two. */
 #define BACKEND_EVENT   UINT64_C(0x80000000)
-#define STOP_EVENT      UINT64_MAX
-#define LEFTOVERS_EVENT (UINT64_MAX - 1)
+#define STOP_EVENT UINT64_MAX
+#define WAKE_EVENT (UINT64_MAX - 1)
 
 struct slot {
     _Atomic uint64_t word;
@@ -56,9 +56,9 @@ struct slot {
 };
 
 struct parking {
-    int epoll_fd;   /* clients */
-    int answers_fd; /* the epoll set of connections to backends */
-    int all_fd;     /* the epoll set of the two sets above */
+    int all_fd;     /* the epoll set of all connections, to clients and to backends */
+    int answers_fd; /* that of connections to backends only */
+    int nudge_fd;   /* an eventfd in the latter */
     int stop_fd;
     _Atomic bool stopped;
     struct awaited *awaited;
@@ -72,7 +72,8 @@ struct parking {
         uint32_t *free_slots;
         uint32_t free_count;
     } shared;
-    struct leftovers leftovers[2]; /* by enum parking_source */
+    struct leftovers asking, answering; /* events of clients' own connections, and of those to backends */
+    _Atomic bool passed_over; /* there may be events in ANSWERS_FD that ALL_FD gives no more */
     _Atomic uint32_t open;
     struct tally *tally; /* NULL: no limit for one client */
 };
@@ -139,18 +140,18 @@ static bool watch_for(int epoll_fd, int fd, uint32_t flags, uint64_t data)
 
 static bool make_sets(struct parking *p)
 {
-    p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    p->answers_fd = epoll_create1(EPOLL_CLOEXEC);
     p->all_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->answers_fd = epoll_create1(EPOLL_CLOEXEC);
+    p->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct leftovers *clients = &p->leftovers[PARKING_CLIENTS], *answers = &p->leftovers[PARKING_ANSWERS];
-    bool made = leftovers_init(clients);
-    made = leftovers_init(answers) && made;
-    return made && watch_for(p->epoll_fd, clients->wake_fd, EPOLLET, LEFTOVERS_EVENT) &&
-           watch_for(p->answers_fd, answers->wake_fd, EPOLLET, LEFTOVERS_EVENT) &&
-           watch_for(p->epoll_fd, p->stop_fd, 0, STOP_EVENT) &&
-           watch_for(p->answers_fd, p->stop_fd, 0, STOP_EVENT) && watch_for(p->all_fd, p->epoll_fd, 0, 0) &&
-           watch_for(p->all_fd, p->answers_fd, 0, 0);
+    bool made = leftovers_init(&p->asking);
+    made = leftovers_init(&p->answering) && made;
+    return made && watch_for(p->all_fd, p->asking.wake_fd, EPOLLET, WAKE_EVENT) &&
+           watch_for(p->all_fd, p->answering.wake_fd, EPOLLET, WAKE_EVENT) &&
+           watch_for(p->answers_fd, p->answering.wake_fd, EPOLLET, WAKE_EVENT) &&
+           watch_for(p->answers_fd, p->nudge_fd, EPOLLET, WAKE_EVENT) &&
+           watch_for(p->all_fd, p->stop_fd, 0, STOP_EVENT) &&
+           watch_for(p->answers_fd, p->stop_fd, 0, STOP_EVENT);
 }
 
 struct parking *parking_new(uint32_t capacity, uint32_t per_client)
@@ -162,7 +163,7 @@ struct parking *parking_new(uint32_t capacity, uint32_t per_client)
     lock_init(&p->shared.lock);
     p->capacity = capacity;
     bool made = make_sets(p);
-    p->awaited = awaited_new(p->answers_fd);
+    p->awaited = awaited_new(p->all_fd, p->answers_fd);
     p->slots = lazy_pages(capacity * sizeof *p->slots);
     p->deadlines = lazy_pages(capacity * sizeof *p->deadlines);
     p->shared.free_slots = lazy_pages(capacity * sizeof *p->shared.free_slots);
@@ -197,10 +198,10 @@ void parking_delete(struct parking *p)
     }
     close_if_open(p->all_fd);
     close_if_open(p->answers_fd);
-    close_if_open(p->epoll_fd);
+    close_if_open(p->nudge_fd);
     close_if_open(p->stop_fd);
-    leftovers_release(&p->leftovers[PARKING_CLIENTS]);
-    leftovers_release(&p->leftovers[PARKING_ANSWERS]);
+    leftovers_release(&p->asking);
+    leftovers_release(&p->answering);
     if (p->slots != NULL) {
         munmap(p->slots, p->capacity * sizeof *p->slots);
     }
@@ -271,7 +272,7 @@ static bool begin_events(struct parking *p, struct slot *slot, mono_ns deadline)
                                 .data.u64 = (word & GENERATION_MASK) | index};
     atomic_store_explicit(&p->deadlines[index], deadline, memory_order_relaxed);
     atomic_store_explicit(&slot->word, word, memory_order_release);
-    if (epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, slot->client.fd, &event) == 0) {
+    if (epoll_ctl(p->all_fd, EPOLL_CTL_ADD, slot->client.fd, &event) == 0) {
         return true;
     }
     /* When this fails, the sweep has taken the connection meanwhile, and closes it. */
@@ -349,51 +350,73 @@ static struct client *take_slot(struct parking *p, uint64_t event, bool of_backe
     }
 }
 
+static bool is_of_backend(const struct parking_event *event)
+{
+    return (event->what & BACKEND_EVENT) != 0;
+}
+
 static struct client *take_event(struct parking *p, const struct parking_event *event)
 {
-    if (event->what >= LEFTOVERS_EVENT) {
+    if (event->what >= WAKE_EVENT) {
         return NULL; /* leftovers are looked for before each wait */
     }
-    if ((event->what & BACKEND_EVENT) == 0) {
+    if (!is_of_backend(event)) {
         return take_slot(p, event->what, false, event->flags);
     }
     uint64_t client = awaited_by(p->awaited, (uint32_t)(event->what & ~BACKEND_EVENT));
     return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
 }
 
+static void write_one(int event_fd)
+{
+    uint64_t one = 1;
+    ssize_t written = write(event_fd, &one, sizeof one);
+    MUST(written == sizeof one);
+}
+
 void parking_nudge(struct parking *p)
 {
-    leftovers_wake(&p->leftovers[PARKING_ANSWERS]);
+    write_one(p->nudge_fd);
 }
 
 void parking_give_back(struct parking *p, struct parking_batch *b)
 {
-    if (!parking_batch_is_empty(b)) {
-        leftovers_add(&p->leftovers[b->source], b->events + b->next, b->count - b->next);
-        b->next = b->count;
+    while (!parking_batch_is_empty(b)) {
+        parking_leave_next(p, b);
     }
     /* An event that woke us for leftovers may have been among those we leave, or that we had. */
-    for (int source = 0; source < 2; source++) {
-        if (leftovers_count(&p->leftovers[source]) > 0) {
-            leftovers_wake(&p->leftovers[source]);
-        }
+    if (leftovers_count(&p->asking) > 0) {
+        leftovers_wake(&p->asking);
+    }
+    if (leftovers_count(&p->answering) > 0) {
+        leftovers_wake(&p->answering);
     }
 }
 
-uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_source source, uint32_t max,
-                       bool wait)
+bool parking_next_may_ask(const struct parking_batch *b)
 {
-    MUST(parking_batch_is_empty(b) && max > 0);
-    uint32_t most = max < PARKING_BATCH_MAX ? max : PARKING_BATCH_MAX;
-    b->source = source;
-    b->next = 0;
-    b->count = leftovers_take(&p->leftovers[source], b->events, most);
-    if (b->count > 0) {
-        return b->count;
+    return !is_of_backend(&b->events[b->next]);
+}
+
+void parking_leave_next(struct parking *p, struct parking_batch *b)
+{
+    const struct parking_event *event = &b->events[b->next++];
+    if (event->what < WAKE_EVENT) {
+        leftovers_add(is_of_backend(event) ? &p->answering : &p->asking, event, 1);
     }
+}
+
+static int set_of(const struct parking *p, enum parking_source source)
+{
+    return source == PARKING_ALL ? p->all_fd : p->answers_fd;
+}
+
+/* Appends up to MOST events of SOURCE to B, which is empty. Returns how many. */
+static uint32_t take_events(struct parking *p, struct parking_batch *b, enum parking_source source,
+                            uint32_t most, int timeout_ms)
+{
     struct epoll_event events[PARKING_BATCH_MAX];
-    int fd = source == PARKING_CLIENTS ? p->epoll_fd : p->answers_fd;
-    int count = epoll_wait(fd, events, (int)most, wait ? -1 : 0);
+    int count = epoll_wait(set_of(p, source), events, (int)most, timeout_ms);
     MUST(count != -1 || errno == EINTR);
     for (int i = 0; i < count; i++) {
         b->events[b->count++] = (struct parking_event){.what = events[i].data.u64, .flags = events[i].events};
@@ -401,11 +424,25 @@ uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_
     return b->count;
 }
 
-void parking_wait(struct parking *p)
+uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_source source, uint32_t max,
+                       bool wait)
 {
-    struct epoll_event event;
-    int count = epoll_wait(p->all_fd, &event, 1, -1);
-    MUST(count != -1 || errno == EINTR);
+    MUST(parking_batch_is_empty(b) && max > 0);
+    uint32_t most = max < PARKING_BATCH_MAX ? max : PARKING_BATCH_MAX;
+    b->next = 0;
+    b->count = leftovers_take(&p->answering, b->events, most);
+    if (source == PARKING_ALL && b->count < most) {
+        b->count += leftovers_take(&p->asking, b->events + b->count, most - b->count);
+    }
+    if (b->count > 0) {
+        return b->count;
+    }
+    if (source == PARKING_ALL && atomic_load_explicit(&p->passed_over, memory_order_relaxed) &&
+        atomic_exchange(&p->passed_over, false) && take_events(p, b, PARKING_ANSWERS, most, 0) > 0) {
+        atomic_store(&p->passed_over, true); /* maybe there are more */
+        return b->count;
+    }
+    return take_events(p, b, source, most, wait ? -1 : 0);
 }
 
 struct client *parking_next(struct parking *p, struct parking_batch *b)
@@ -419,8 +456,24 @@ struct client *parking_next(struct parking *p, struct parking_batch *b)
 
 struct client *parking_take_now(struct parking *p)
 {
-    struct parking_batch one = {.next = 0};
-    return parking_fetch(p, &one, PARKING_CLIENTS, 1, false) == 1 ? parking_next(p, &one) : NULL;
+    struct client *client = NULL;
+    bool passed_over = false;
+    while (client == NULL && !parking_stopped(p)) {
+        struct parking_batch one = {.count = leftovers_take(&p->asking, one.events, 1)};
+        if (one.count == 0 && take_events(p, &one, PARKING_ALL, 1, 0) == 0) {
+            break;
+        }
+        if (parking_next_may_ask(&one)) {
+            client = parking_next(p, &one);
+        } else {
+            passed_over = true;
+        }
+    }
+    if (passed_over) {
+        atomic_store(&p->passed_over, true);
+        leftovers_wake(&p->answering);
+    }
+    return client;
 }
 
 uint32_t parking_descriptors(const struct parking *p)
@@ -457,8 +510,7 @@ bool parking_client_is_gone(const struct parking *p, uint32_t slot)
 
 bool parking_is_ready(const struct parking *p, enum parking_source source)
 {
-    int fd = source == PARKING_CLIENTS ? p->epoll_fd : p->answers_fd;
-    struct pollfd look = {.fd = fd, .events = POLLIN};
+    struct pollfd look = {.fd = set_of(p, source), .events = POLLIN};
     return poll(&look, 1, 0) > 0;
 }
 
@@ -494,7 +546,7 @@ bool parking_want_writable(struct parking *p, struct client *c, bool wanted)
     uint64_t word = atomic_load_explicit(&p->slots[c->slot].word, memory_order_relaxed);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0),
                                 .data.u64 = (word & GENERATION_MASK) | c->slot};
-    return epoll_ctl(p->epoll_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
+    return epoll_ctl(p->all_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
 }
 
 void parking_requeue(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
@@ -511,7 +563,7 @@ int parking_release(struct parking *p, struct client *c)
     uint32_t index = c->slot;
     int fd = c->fd;
     struct epoll_event unused = {.events = 0};
-    MUST(epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, fd, &unused) == 0);
+    MUST(epoll_ctl(p->all_fd, EPOLL_CTL_DEL, fd, &unused) == 0);
     vacate(p, c);
     slot_release(p, index);
     return fd;
@@ -577,8 +629,6 @@ uint32_t parking_open(const struct parking *p)
 
 void parking_stop(struct parking *p)
 {
-    uint64_t one = 1;
     atomic_store(&p->stopped, true);
-    ssize_t written = write(p->stop_fd, &one, sizeof one);
-    MUST(written == sizeof one);
+    write_one(p->stop_fd);
 }

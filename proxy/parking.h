@@ -20,7 +20,8 @@
  *
  * Descriptors are registered once, edge-triggered: parking costs no system call, but for the wish to write.
  * Edges that arrive while a connection is BUSY are remembered as AGAIN or GONE. Connections to backends that
- * somebody awaits stand in the same set (awaited.h). */
+ * somebody awaits stand in the same set, and in one of their own for workers that may take no new request
+ * (awaited.h, seats.h). */
 #ifndef HOLDFAST_PROXY_PARKING_H
 #define HOLDFAST_PROXY_PARKING_H
 
@@ -61,12 +62,11 @@ struct client {
 
 enum parking_phase { PARKING_IDLE, PARKING_READING, PARKING_WRITING, PARKING_LINGERING, PARKING_AWAITING };
 
-/* Where events come from: clients' connections, or those to backends. */
-enum parking_source { PARKING_CLIENTS, PARKING_ANSWERS };
+/* Which events a worker looks for: those of all connections, or only those of connections to backends. */
+enum parking_source { PARKING_ALL, PARKING_ANSWERS };
 
 /* Events that one worker fetched at once and has still to look at. All zeros to begin. */
 struct parking_batch {
-    enum parking_source source;
     uint32_t next, count;
     struct parking_event {
         uint64_t what;
@@ -117,8 +117,11 @@ static inline bool parking_batch_is_empty(const struct parking_batch *b)
 uint32_t parking_fetch(struct parking *p, struct parking_batch *b, enum parking_source source, uint32_t max,
                        bool wait);
 
-/* Waits until one of both sources may have something. */
-void parking_wait(struct parking *p);
+/* Whether the next event of B, which is not empty, is of a client's own connection: it may bring a request. */
+bool parking_next_may_ask(const struct parking_batch *b);
+
+/* Leaves the next event of B, which is not empty, to other workers. */
+void parking_leave_next(struct parking *p, struct parking_batch *b);
 
 /* Takes (BUSY) the connection that the next event of B, which is not empty, is for. NULL when it is for
  * nobody after all. */
@@ -146,7 +149,8 @@ void parking_settle(struct parking *p, int backend_fd);
 /* No more events on BACKEND_FD, which the caller owns: it will wait for it itself. */
 void parking_leave(struct parking *p, int backend_fd);
 
-/* Takes the next connection that has something to read, in order, or NULL when there is none. */
+/* Takes the next connection of a client that has something to read, in order, or NULL when there is none.
+ * Answers that come before it are left to workers. */
 struct client *parking_take_now(struct parking *p);
 
 /* Whether SOURCE has an event that no thread has fetched yet. Any thread; one system call. */

@@ -97,32 +97,32 @@ static void keep_seats(struct worker *w, uint32_t kept)
     }
 }
 
-/* Takes seats until the worker has WANTED, or there are no more. */
-static uint32_t want_seats(struct worker *w, uint32_t wanted)
+/* Takes a few seats when the worker has none. False when there are no more. */
+static bool has_seat(struct worker *w)
 {
-    uint32_t count = seats_of(w);
-    if (count < wanted) {
-        count += seats_take(&w->pool->proxy->seats, wanted - count);
-        set_seats(w, count);
+    if (seats_of(w) == 0) {
+        set_seats(w, seats_take(&w->pool->proxy->seats, PARKING_BATCH_MAX));
     }
-    return count;
+    return seats_of(w) > 0;
 }
 
-/* Waits for what comes first: an answer or, when the worker has a seat, a client. */
+/* Waits for answers only: until one comes, or a seat is free. */
+static void stand(struct worker *w)
+{
+    struct proxy *proxy = w->pool->proxy;
+    if (seats_stand(&proxy->seats)) {
+        parking_fetch(proxy->parking, &w->batch, PARKING_ANSWERS, PARKING_BATCH_MAX, true);
+        seats_stood(&proxy->seats);
+    }
+}
+
+/* Waits for what comes first, with a seat. */
 static void wait_for_events(struct worker *w)
 {
     struct pool *p = w->pool;
-    struct parking *parking = p->proxy->parking;
     keep_seats(w, 1);
-    if (seats_of(w) == 0) {
-        if (seats_stand(&p->proxy->seats)) {
-            parking_fetch(parking, &w->batch, PARKING_ANSWERS, PARKING_BATCH_MAX, true);
-            seats_stood(&p->proxy->seats);
-        }
-        return;
-    }
     atomic_fetch_add_explicit(&p->flow, FLOW_WAITING, memory_order_relaxed);
-    parking_wait(parking);
+    parking_fetch(p->proxy->parking, &w->batch, PARKING_ALL, PARKING_BATCH_MAX, true);
     /* Ordered before the look at keeper_sleeps, as the keeper orders its note that it sleeps before its look
      * at FLOW. */
     uint64_t flow = atomic_fetch_sub(&p->flow, FLOW_WAITING);
@@ -131,20 +131,17 @@ static void wait_for_events(struct worker *w)
     }
 }
 
-/* Fetches events into the worker's batch, which is empty: answers first, for they free seats. May wait. */
+/* Fetches events into the worker's batch, which is empty; only answers when there is no seat for a request.
+ * May wait. */
 static void fetch(struct worker *w)
 {
-    struct parking *parking = w->pool->proxy->parking;
-    uint32_t count = parking_fetch(parking, &w->batch, PARKING_ANSWERS, PARKING_BATCH_MAX, false);
-    if (count == 0) {
-        uint32_t seats = want_seats(w, PARKING_BATCH_MAX);
-        count = seats == 0 ? 0 : parking_fetch(parking, &w->batch, PARKING_CLIENTS, seats, false);
-    }
-    if (count == 0) {
+    if (!has_seat(w)) {
+        stand(w);
+    } else if (parking_fetch(w->pool->proxy->parking, &w->batch, PARKING_ALL, PARKING_BATCH_MAX, false) ==
+               0) {
         wait_for_events(w);
-    } else {
-        atomic_fetch_add_explicit(&w->pool->flow, count * FLOW_TAKEN, memory_order_relaxed);
     }
+    atomic_fetch_add_explicit(&w->pool->flow, w->batch.count * FLOW_TAKEN, memory_order_relaxed);
 }
 
 /* Serves CLIENT, which needs a seat of the worker's, or has one. */
@@ -157,6 +154,20 @@ static void serve(struct worker *w, struct client *client)
     bool left = session_serve(&w->session, client, usher_is_alert(&w->pool->usher));
     if (!left) {
         set_seats(w, seats_of(w) + 1);
+    }
+}
+
+/* Serves what the next event is for; a request that finds no seat waits for one with the others. */
+static void serve_next(struct worker *w)
+{
+    struct parking *parking = w->pool->proxy->parking;
+    if (parking_next_may_ask(&w->batch) && !has_seat(w)) {
+        parking_leave_next(parking, &w->batch);
+        return;
+    }
+    struct client *client = parking_next(parking, &w->batch);
+    if (client != NULL) {
+        serve(w, client);
     }
 }
 
@@ -183,10 +194,7 @@ static void *worker_main(void *argument)
     pass_gate(p, false);
     while (!parking_stopped(p->proxy->parking)) {
         while (!parking_batch_is_empty(&w->batch)) {
-            struct client *client = parking_next(parking, &w->batch);
-            if (client != NULL) {
-                serve(w, client);
-            }
+            serve_next(w);
         }
         struct client *held = seats_of(w) > 0 ? usher_take(&p->usher) : NULL;
         if (held != NULL) {
@@ -226,13 +234,6 @@ static void keeper_rest(struct pool *p)
     atomic_store(&p->keeper_sleeps, false);
 }
 
-/* Whether answers wait for a worker, though none that waits for one can be it. */
-static bool answers_wait(const struct pool *p)
-{
-    return atomic_load_explicit(&p->proxy->seats.standing, memory_order_relaxed) == 0 &&
-           parking_is_ready(p->proxy->parking, PARKING_ANSWERS);
-}
-
 static void *keeper_main(void *argument)
 {
     struct pool *p = argument;
@@ -249,7 +250,7 @@ static void *keeper_main(void *argument)
         clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
         uint64_t flow_now = atomic_load_explicit(&p->flow, memory_order_relaxed);
         mono_ns now = clock_mono();
-        bool ready = parking_is_ready(p->proxy->parking, PARKING_CLIENTS);
+        bool ready = parking_is_ready(p->proxy->parking, PARKING_ALL);
         bool idle = FLOW_WAITERS(flow_now) > 0;
         usher_look(&p->usher, now, ready, idle);
         struct gate_look look = {
@@ -257,7 +258,7 @@ static void *keeper_main(void *argument)
             .takes = FLOW_TAKES(flow_now) - FLOW_TAKES(flow),
             .inside = atomic_load_explicit(&p->inside, memory_order_relaxed),
             .waiting = FLOW_WAITERS(flow_now),
-            .ready = !idle && (ready || usher_holds(&p->usher) || answers_wait(p)),
+            .ready = !idle && (ready || usher_holds(&p->usher)),
         };
         uint32_t limit = gate_step(&p->gate, &look);
         if (limit != atomic_load_explicit(&p->limit, memory_order_relaxed)) {

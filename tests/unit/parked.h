@@ -30,7 +30,7 @@ static inline int admit(struct parking *p, mono_ns deadline)
 /* Waits for an event of a client's connection, and takes it; NULL when it is for nobody. */
 static inline struct client *take_event(struct parking *p)
 {
-    if (parking_fetch(p, &batch, PARKING_CLIENTS, 1, true) == 0) {
+    if (parking_fetch(p, &batch, PARKING_ALL, 1, true) == 0) {
         return NULL;
     }
     return parking_next(p, &batch);

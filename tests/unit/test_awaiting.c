@@ -71,9 +71,53 @@ START_TEST(an_answer_takes_its_client)
     ck_assert_ptr_null(look(s.parking, PARKING_ANSWERS));
     script_say(s.origin, "answer");
     ck_assert(parking_is_ready(s.parking, PARKING_ANSWERS));
-    ck_assert(!parking_is_ready(s.parking, PARKING_CLIENTS));
-    ck_assert_ptr_eq(look(s.parking, PARKING_ANSWERS), s.client);
+    ck_assert(parking_is_ready(s.parking, PARKING_ALL));
+    ck_assert_ptr_eq(look(s.parking, _i), s.client);
     ck_assert(s.client->drained && !s.client->gone && !s.client->ended);
+    finish(&s);
+}
+END_TEST
+
+START_TEST(who_looks_for_answers_only_gets_no_request)
+{
+    struct scene s = begin();
+    int other = admit(s.parking, FOREVER);
+    script_say(other, "request");
+    ck_assert(!parking_is_ready(s.parking, PARKING_ANSWERS));
+    ck_assert(park(&s));
+    script_say(s.origin, "answer");
+    ck_assert_ptr_eq(look(s.parking, PARKING_ANSWERS), s.client);
+    ck_assert_ptr_null(look(s.parking, PARKING_ANSWERS));
+    struct parking_batch both = {.next = 0};
+    ck_assert_uint_eq(parking_fetch(s.parking, &both, PARKING_ALL, 2, false), 2);
+    ck_assert(parking_next_may_ask(&both));
+    parking_leave_next(s.parking, &both);
+    ck_assert(!parking_next_may_ask(&both));
+    ck_assert_ptr_null(parking_next(s.parking, &both)); /* the client is BUSY */
+    struct client *asks = look(s.parking, PARKING_ALL);
+    ck_assert_msg(asks != NULL && asks != s.client, "the request that was left is lost");
+    drain(asks);
+    ck_assert(parking_park(s.parking, asks, PARKING_IDLE, FOREVER));
+    close(other);
+    finish(&s);
+}
+END_TEST
+
+START_TEST(who_takes_clients_only_loses_no_answer)
+{
+    struct scene s = begin();
+    int other = admit(s.parking, FOREVER);
+    ck_assert(park(&s));
+    script_say(s.origin, "answer");
+    ck_assert_ptr_null(parking_take_now(s.parking));
+    script_say(other, "request");
+    struct client *asks = parking_take_now(s.parking);
+    ck_assert(asks != NULL && asks != s.client);
+    ck_assert(parking_is_ready(s.parking, PARKING_ALL)); /* somebody is woken */
+    ck_assert_ptr_eq(look(s.parking, PARKING_ALL), s.client);
+    drain(asks);
+    ck_assert(parking_park(s.parking, asks, PARKING_IDLE, FOREVER));
+    close(other);
     finish(&s);
 }
 END_TEST
@@ -103,7 +147,7 @@ START_TEST(what_the_client_sends_meanwhile_is_noted)
     struct scene s = begin();
     ck_assert(park(&s));
     script_say(s.peer, "next request");
-    ck_assert_ptr_null(look(s.parking, PARKING_CLIENTS));
+    ck_assert_ptr_null(look(s.parking, PARKING_ALL));
     script_say(s.origin, "answer");
     ck_assert_ptr_eq(look(s.parking, PARKING_ANSWERS), s.client);
     ck_assert_msg(!s.client->drained, "nobody would read the next request");
@@ -117,7 +161,7 @@ START_TEST(a_client_that_has_gone_waits_no_longer)
     struct scene s = begin();
     ck_assert(park(&s));
     close(s.peer);
-    ck_assert_ptr_eq(look(s.parking, PARKING_CLIENTS), s.client);
+    ck_assert_ptr_eq(look(s.parking, PARKING_ALL), s.client);
     ck_assert(s.client->gone);
     s.peer = dup(s.origin);
     finish(&s);
@@ -137,10 +181,11 @@ START_TEST(a_connection_that_nobody_awaits_wakes_nobody)
     script_say(s.origin, "late");
     ck_assert_ptr_null(look(s.parking, PARKING_ANSWERS));
     script_say(s.peer, "again");
-    ck_assert_ptr_eq(take(s.parking), s.client);
+    ck_assert_ptr_null(look(s.parking, PARKING_ALL)); /* what was late */
+    ck_assert_ptr_eq(look(s.parking, PARKING_ALL), s.client);
     parking_leave(s.parking, s.backend);
     script_say(s.origin, "later");
-    ck_assert(!parking_is_ready(s.parking, PARKING_ANSWERS));
+    ck_assert(!parking_is_ready(s.parking, PARKING_ANSWERS) && !parking_is_ready(s.parking, PARKING_ALL));
     finish(&s);
 }
 END_TEST
@@ -180,7 +225,9 @@ int main(void)
 {
     Suite *suite = suite_create("awaiting");
     TCase *all = tcase_create("awaiting");
-    tcase_add_test(all, an_answer_takes_its_client);
+    tcase_add_loop_test(all, an_answer_takes_its_client, PARKING_ALL, PARKING_ANSWERS + 1);
+    tcase_add_test(all, who_looks_for_answers_only_gets_no_request);
+    tcase_add_test(all, who_takes_clients_only_loses_no_answer);
     tcase_add_test(all, an_answer_that_comes_before_the_parking_is_not_lost);
     tcase_add_test(all, an_answer_that_nobody_has_seen_is_an_event_after_parking);
     tcase_add_test(all, what_the_client_sends_meanwhile_is_noted);

@@ -16,11 +16,11 @@ START_TEST(a_connection_is_taken_when_bytes_come)
     int peer = admit(p, FOREVER);
     int quiet = admit(p, FOREVER);
     expect_counts(p, 0, 2, 2);
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     script_say(peer, "x");
-    ck_assert(parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(parking_is_ready(p, PARKING_ALL));
     struct client *c = take(p);
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     expect_counts(p, 1, 1, 2);
     ck_assert(!c->drained);
     ck_assert(!c->ended);
@@ -221,7 +221,7 @@ START_TEST(wants_to_know_when_it_can_write)
     c->outbox = some_outbox;
     while (!parking_park(p, c, PARKING_WRITING, FOREVER)) {
     }
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
     }
     ck_assert_ptr_eq(take(p), c);
@@ -233,7 +233,7 @@ START_TEST(wants_to_know_when_it_can_write)
     }
     while (recv(peer, bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
     }
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     script_say(peer, "x");
     ck_assert_ptr_eq(take(p), c);
     parking_close(p, c);
@@ -250,7 +250,7 @@ START_TEST(a_released_descriptor_stays_open_and_makes_no_events)
     int fd = parking_release(p, take(p));
     expect_counts(p, 0, 0, 1);
     script_say(peer, "y");
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     char bytes[8];
     ck_assert_int_eq(recv(fd, bytes, sizeof bytes, 0), 2);
     int next_peer = admit(p, FOREVER); /* the slot is free */

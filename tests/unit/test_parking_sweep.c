@@ -149,7 +149,7 @@ START_TEST(requeue_makes_the_event_again)
     struct client *c = take(p);
     ck_assert_int_eq(drain(c), 1);
     ck_assert(parking_park(p, c, PARKING_IDLE, FOREVER));
-    ck_assert(!parking_is_ready(p, PARKING_CLIENTS));
+    ck_assert(!parking_is_ready(p, PARKING_ALL));
     ck_assert_int_eq(sweep(p, 1000, false), 0); /* the new deadline holds */
     close(peer);
     parking_delete(p);
