@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/gate.h"
 
-enum { MS = 1000000 };
+enum { MS = 1000000, WORKERS_PER_CPU = 2, WORKERS_MIN = 4 };
 
 static const int64_t trial_length_ns = INT64_C(2) * GATE_LOOK_MS * MS;
 static const int64_t backoff_min_ns = INT64_C(20) * MS, backoff_max_ns = INT64_C(2000) * MS;
 static const int64_t narrower_min_ns = INT64_C(1000) * MS, narrower_max_ns = INT64_C(16000) * MS;
 static const int64_t calm_enough_ns = INT64_C(100) * MS;
+
+uint32_t gate_least(uint32_t cpus, uint32_t workers)
+{
+    uint64_t least = (uint64_t)cpus * WORKERS_PER_CPU;
+    least = least > WORKERS_MIN ? least : WORKERS_MIN;
+    return least < workers ? (uint32_t)least : workers;
+}
 
 void gate_init(struct gate *g, uint32_t min, uint32_t max)
 {

@@ -41,6 +41,10 @@ struct gate {
 
 enum { GATE_LOOK_MS = 2 }; /* time between two looks while there is work */
 
+/* How many of WORKERS are always let in on so many CPUS (common/cpus.h): 2 for each, so that one goes on
+ * while the other waits, and 4 at least. No more than WORKERS. */
+uint32_t gate_least(uint32_t cpus, uint32_t workers);
+
 /* Makes G let MIN workers in, up to MAX later; MIN is at least 1 and at most MAX. */
 void gate_init(struct gate *g, uint32_t min, uint32_t max);
 

@@ -8,6 +8,7 @@
  * connection: workers that wait for a connection (low half), and connections taken (high half). */
 #include "proxy/pool.h"
 
+#include "common/cpus.h"
 #include "common/lock.h"
 #include "common/panic.h"
 #include "proxy/gate.h"
@@ -19,9 +20,8 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-enum { STACK_BYTES = 512 << 10, WORKERS_PER_CPU = 2, WORKERS_MIN = 4 };
+enum { STACK_BYTES = 512 << 10 };
 
 #define FLOW_WAITING       UINT64_C(1)
 #define FLOW_TAKEN         (UINT64_C(1) << 32)
@@ -278,14 +278,6 @@ static bool worker_init(struct worker *w, struct pool *p, uint32_t index)
     return exchange_init(&w->session.exchange, p->proxy, watch, index);
 }
 
-static uint32_t gate_min(uint32_t workers)
-{
-    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t least = cpus > 0 ? (uint32_t)cpus * WORKERS_PER_CPU : WORKERS_MIN;
-    least = least > WORKERS_MIN ? least : WORKERS_MIN;
-    return least < workers ? least : workers;
-}
-
 static struct pool *pool_new(struct proxy *proxy)
 {
     uint32_t wanted = proxy->workers;
@@ -299,7 +291,7 @@ static struct pool *pool_new(struct proxy *proxy)
     *p = (struct pool){.proxy = proxy, .workers = workers};
     atomic_store(&proxy->seats.free, wanted);
     usher_init(&p->usher, proxy, wanted + READER_KEEPER, clock_mono());
-    gate_init(&p->gate, gate_min(wanted), wanted);
+    gate_init(&p->gate, gate_least(cpus_usable(), wanted), wanted);
     p->limit = p->gate.limit;
     MUST_0(pthread_mutex_init(&p->gate_lock, NULL));
     MUST_0(pthread_cond_init(&p->gate_open, NULL));

@@ -52,6 +52,19 @@ static int run(struct gate *g, const struct world *w, int ms, uint32_t wanted)
     return reached;
 }
 
+START_TEST(two_for_each_cpu_and_four_at_least)
+{
+    ck_assert_uint_eq(gate_least(1, 256), 4);
+    ck_assert_uint_eq(gate_least(2, 256), 4);
+    ck_assert_uint_eq(gate_least(3, 256), 6);
+    ck_assert_uint_eq(gate_least(64, 256), 128);
+    ck_assert_uint_eq(gate_least(200, 256), 256);
+    ck_assert_uint_eq(gate_least(8, 5), 5);
+    ck_assert_uint_eq(gate_least(1, 1), 1);
+    ck_assert_uint_eq(gate_least(UINT32_MAX, 4096), 4096);
+}
+END_TEST
+
 START_TEST(fast_backends_keep_it_narrow)
 {
     struct gate g;
@@ -194,6 +207,7 @@ int main(void)
 {
     Suite *suite = suite_create("gate");
     TCase *tcase = tcase_create("gate");
+    tcase_add_test(tcase, two_for_each_cpu_and_four_at_least);
     tcase_add_test(tcase, fast_backends_keep_it_narrow);
     tcase_add_test(tcase, slow_backends_open_it_within_milliseconds);
     tcase_add_test(tcase, hanging_backends_open_it_too);
