@@ -80,6 +80,7 @@ static void lose(struct race *r, uint32_t i)
         stragglers_add(a->proxy->stragglers, r->place);
         r->place = NULL;
     } else if (d->state == DIAL_OPEN) {
+        parking_fresh(a->proxy->parking, d->fd);
         upstream_give_back(d->upstream, d->fd, d->tag, clock_mono());
         trial_end_beside(a->trial, a, &leg->entry, ATTEMPT_CANCELLED, 0);
     } else {

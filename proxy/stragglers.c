@@ -40,6 +40,7 @@ static void finish(struct stragglers *s, struct straggler *one)
     if (d->state == DIAL_PENDING) {
         dial_abandon(d);
     } else if (d->state == DIAL_OPEN) {
+        parking_fresh(one->late.proxy->parking, d->fd);
         upstream_give_back(d->upstream, d->fd, d->tag, clock_mono());
     } else if (!dial_is_starvation(d->error)) {
         end = ATTEMPT_CONNECT;

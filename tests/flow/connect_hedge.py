@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 
-from harness import WAIT_SECONDS, Holdfast, Origin, answer, equal, head, until
+from harness import WAIT_SECONDS, Holdfast, Origin, answer, equal, head, last_words, until
 
 CONNECT_MS = 4000
 LONG_MS = 30_000  # longer than any wait here
@@ -143,6 +143,26 @@ def late_answer():
             equal("its answer", client.response().status, 200)
 
 
+def number_used_before():
+    """The connect that lost has the descriptor's number of a connection that was closed: what is known of that one does not count,
+    and the answer that comes over it is seen."""
+    hole, azure = Hole(), Origin(last_words(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"))
+    with Holdfast({}, config=config({"hole": hole, "azure": azure}, connect_ms=LONG_MS)) as holdfast, holdfast.client() as client:
+        equal("drain", holdfast.admin("POST", "/admin/backends/hole/drain").status, 200)
+        ask(client)
+        equal("undrain", holdfast.admin("POST", "/admin/backends/hole/undrain").status, 200)
+        until(lambda: ask(client) is not None and holdfast.backend("hole")["in_flight"] == 1, "a connect hangs")
+        hole.open()
+        until(lambda: holdfast.backend("hole")["in_flight"] == 0, "the connect is answered")
+        until(lambda: len(hole.live()) == 1, "its connection rests")
+        connection = hole.live()[0]
+        equal("drain", holdfast.admin("POST", "/admin/backends/azure/drain").status, 200)
+        client.send(head("GET", "/"))
+        until(lambda: not hole.live(), "the request comes over it")
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        equal("its answer", client.response().status, 200)
+
+
 def nobody_waits():
     """Both connects hang and the client resets: both are taken back. A stop does not wait for those that lost."""
     holes = {"hole0": Hole(), "hole1": Hole()}
@@ -226,6 +246,7 @@ def reload():
 black_hole("all")
 black_hole("idempotent")
 late_answer()
+number_used_before()
 nobody_waits()
 refusals()
 off_and_bounded()

@@ -4,6 +4,7 @@
 #ifndef HOLDFAST_TESTS_UNIT_RACING_H
 #define HOLDFAST_TESTS_UNIT_RACING_H
 
+#include "proxy/parking.h"
 #include "proxy/proxy.h"
 #include "proxy/stragglers.h"
 
@@ -63,10 +64,11 @@ static inline void racing_begin(struct racing *r, enum racing_mode first, enum r
     p->plans = plans_new(plan, PROXY_READERS);
     p->ledger = ledger_new(RACING_BACKENDS, &(struct ledger_policy){.eject_after = 10});
     p->evidence = evidence_new(CONFIG_BACKENDS_MAX);
+    p->parking = parking_new(1, 0);
     p->watchdog = watchdog_start(1, 1);
     p->stragglers = stragglers_start();
-    ck_assert(p->plans != NULL && p->ledger != NULL && p->evidence != NULL && p->watchdog != NULL &&
-              p->stragglers != NULL);
+    ck_assert(p->plans != NULL && p->ledger != NULL && p->evidence != NULL && p->parking != NULL &&
+              p->watchdog != NULL && p->stragglers != NULL);
     queue_init(&p->queue, p->ledger);
     racing_listen(r, 0, first);
     racing_listen(r, 1, second);
@@ -99,6 +101,7 @@ static inline void racing_end(struct racing *r)
     struct proxy *p = &r->proxy;
     stragglers_stop(p->stragglers);
     watchdog_stop(p->watchdog);
+    parking_delete(p->parking);
     for (uint32_t i = 0; i < RACING_BACKENDS; i++) {
         ck_assert_uint_eq(ledger_in_flight(p->ledger, i), 0);
         upstream_release(&p->upstreams[i]);
