@@ -321,11 +321,11 @@ static void undo(struct running_proxy *r)
     tunnels_stop(p->tunnels);
     stragglers_stop(p->stragglers); /* they end in the ledger and the evidence */
     drills_stop(p->drills);         /* workers and probes look at it */
-    watchdog_stop(p->watchdog);
     if (p->parking != NULL) {
         parking_sweep(p->parking, DEADLINE_NO, true, session_abandon, p);
-        parking_delete(p->parking);
     }
+    watchdog_stop(p->watchdog); /* it looks at the parking place; who was left there had a watch */
+    parking_delete(p->parking);
     traffic_delete(p->traffic);
     ledger_delete(p->ledger);
     evidence_delete(p->evidence);
