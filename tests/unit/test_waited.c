@@ -2,11 +2,9 @@
  * How long bytes have waited, asked of the kernel over loopback. */
 #include "proxy/waited.h"
 
-#include <check.h>
-#include <netinet/in.h>
+#include "tests/unit/script.h"
+
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 enum { LONG_MS = 60, TICK_MS = 10 };
 
@@ -15,17 +13,10 @@ static int peer;
 
 static void set_up(void)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int listener = socket(AF_INET, SOCK_STREAM, 0);
-    peer = socket(AF_INET, SOCK_STREAM, 0);
-    ck_assert_int_eq(bind(listener, (struct sockaddr *)&address, size), 0);
-    ck_assert_int_eq(listen(listener, 1), 0);
-    ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&address, &size), 0);
-    ck_assert_int_eq(connect(peer, (struct sockaddr *)&address, size), 0);
-    client = (struct client){.fd = accept(listener, NULL, NULL)};
-    ck_assert_int_ge(client.fd, 0);
-    close(listener);
+    int ends[2];
+    script_tcp_pair(ends);
+    client = (struct client){.fd = ends[0]};
+    peer = ends[1];
 }
 
 static void tear_down(void)
@@ -91,7 +82,7 @@ END_TEST
 START_TEST(what_is_not_tcp_has_not_waited)
 {
     int ends[2];
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    script_pair(SOCK_STREAM, ends);
     ck_assert_int_eq(waited_for_worker_ms(&(struct client){.fd = ends[0]}, clock_mono()), 0);
     close(ends[0]);
     close(ends[1]);
