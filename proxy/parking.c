@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Why a slot's word carries a generation: epoll_wait may hand worker A an event for a connection that worker
- * B closes before A looks at it, and the slot may have a new tenant by then. The event carries the generation
- * it was registered with; a compare-and-swap on the word then fails, and A lets go. Slots are never freed, so
- * the word is always safe to read. The serial counts parkings, so that the sweep, which reads a deadline
- * between two looks at the word, can't take a connection that was served and parked again in between.
- *
- * Deadlines stand in an array of their own, so that the sweep reads 8 bytes for each connection and not a
- * cache line. */
+ * Slots are never freed, so a slot's word (slot_word.h) is always safe to read. Deadlines stand in an array
+ * of their own, so that the sweep reads 8 bytes for each connection and not a cache line. */
 #include "proxy/parking.h"
 
 #include "common/lock.h"
 #include "common/panic.h"
 #include "proxy/awaited.h"
 #include "proxy/leftovers.h"
+#include "proxy/slot_word.h"
 #include "proxy/tally.h"
 
 #include <errno.h>
@@ -24,31 +19,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum slot_state {
-    SLOT_FREE,
-    SLOT_IDLE,
-    SLOT_READING,
-    SLOT_WRITING,
-    SLOT_LINGERING,
-    SLOT_AWAITING,
-    SLOT_AWAITING_MORE, /* the client has sent more, or ended its side */
-    SLOT_BUSY,
-    SLOT_AGAIN,
-    SLOT_GONE
-};
-
-/* A slot's word: generation (32 bits), serial (28), state (4). */
-#define STATE_MASK      UINT64_C(0xf)
-#define SERIAL_ONE      UINT64_C(0x10)
-#define SERIAL_MASK     UINT64_C(0xfffffff0)
-#define GENERATION_ONE  (UINT64_C(1) << 32)
-#define GENERATION_MASK UINT64_C(0xffffffff00000000)
-
 /* What events carry: generation and slot of a client; this bit and the descriptor of a backend's connection;
  * or one of the last two. */
-#define BACKEND_EVENT   UINT64_C(0x80000000)
-#define STOP_EVENT UINT64_MAX
-#define WAKE_EVENT (UINT64_MAX - 1)
+#define BACKEND_EVENT UINT64_C(0x80000000)
+#define STOP_EVENT    UINT64_MAX
+#define WAKE_EVENT    (UINT64_MAX - 1)
 
 struct slot {
     _Atomic uint64_t word;
@@ -73,55 +48,20 @@ struct parking {
         uint32_t free_count;
     } shared;
     struct leftovers asking, answering; /* events of clients' own connections, and of those to backends */
-    _Atomic bool passed_over; /* there may be events in ANSWERS_FD that ALL_FD gives no more */
+    _Atomic bool passed_over;           /* there may be events in ANSWERS_FD that ALL_FD gives no more */
     _Atomic uint32_t open;
     struct tally *tally; /* NULL: no limit for one client */
 };
 
-static bool is_parked(enum slot_state state)
+static bool is_of_backend(const struct parking_event *event)
 {
-    return state >= SLOT_IDLE && state <= SLOT_AWAITING_MORE;
+    return (event->what & BACKEND_EVENT) != 0;
 }
 
-static enum slot_state slot_state_of(enum parking_phase phase)
+/* The descriptor whose event it is. */
+static uint32_t backend_of(const struct parking_event *event)
 {
-    return (enum slot_state)((int)phase - (int)PARKING_IDLE + (int)SLOT_IDLE);
-}
-
-static bool is_awaiting(enum slot_state state)
-{
-    return state == SLOT_AWAITING || state == SLOT_AWAITING_MORE;
-}
-
-static enum parking_phase phase_of(enum slot_state state)
-{
-    if (state == SLOT_AWAITING_MORE) {
-        return PARKING_AWAITING;
-    }
-    return (enum parking_phase)((int)state - (int)SLOT_IDLE + (int)PARKING_IDLE);
-}
-
-/* WORD with another state. */
-static uint64_t with_state(uint64_t word, enum slot_state state)
-{
-    return (word & ~STATE_MASK) | (uint64_t)state;
-}
-
-/* What WORD becomes when its connection is parked: the next serial. */
-static uint64_t parked_word(uint64_t word, enum slot_state state)
-{
-    return (word & GENERATION_MASK) | ((word + SERIAL_ONE) & SERIAL_MASK) | (uint64_t)state;
-}
-
-/* What WORD becomes when its connection is gone: the next generation. */
-static uint64_t freed_word(uint64_t word)
-{
-    return (word & GENERATION_MASK) + GENERATION_ONE;
-}
-
-static enum slot_state state_of(uint64_t word)
-{
-    return (enum slot_state)(word & STATE_MASK);
+    return (uint32_t)(event->what & ~BACKEND_EVENT);
 }
 
 /* Pages of zeros that cost nothing until they are touched. */
@@ -190,7 +130,7 @@ void parking_delete(struct parking *p)
     }
     uint32_t used = atomic_load(&p->ever_used);
     for (uint32_t i = 0; i < used; i++) {
-        if (state_of(atomic_load(&p->slots[i].word)) != SLOT_FREE) {
+        if (slot_word_state(atomic_load(&p->slots[i].word)) != SLOT_FREE) {
             MUST(p->slots[i].client.request == NULL && p->slots[i].client.outbox == NULL &&
                  p->slots[i].client.course == NULL);
             close(p->slots[i].client.fd);
@@ -259,24 +199,24 @@ static void vacate(struct parking *p, struct client *c)
     }
     struct slot *slot = &p->slots[c->slot];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
-    atomic_store_explicit(&slot->word, freed_word(word), memory_order_release);
+    atomic_store_explicit(&slot->word, slot_word_freed(word), memory_order_release);
     atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
 }
 
 /* Lets events for the connection come. False when epoll has no memory and the slot is still the caller's. */
 static bool begin_events(struct parking *p, struct slot *slot, mono_ns deadline)
 {
-    uint64_t word = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_IDLE);
+    uint64_t word = slot_word_with(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_IDLE);
     uint32_t index = slot->client.slot;
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET,
-                                .data.u64 = (word & GENERATION_MASK) | index};
+                                .data.u64 = slot_word_generation(word) | index};
     atomic_store_explicit(&p->deadlines[index], deadline, memory_order_relaxed);
     atomic_store_explicit(&slot->word, word, memory_order_release);
     if (epoll_ctl(p->all_fd, EPOLL_CTL_ADD, slot->client.fd, &event) == 0) {
         return true;
     }
     /* When this fails, the sweep has taken the connection meanwhile, and closes it. */
-    return !atomic_compare_exchange_strong(&slot->word, &word, with_state(word, SLOT_BUSY));
+    return !atomic_compare_exchange_strong(&slot->word, &word, slot_word_with(word, SLOT_BUSY));
 }
 
 enum parking_admission parking_admit(struct parking *p, int fd, const union net_address *peer,
@@ -300,22 +240,6 @@ enum parking_admission parking_admit(struct parking *p, int fd, const union net_
     return PARKING_ADMITTED;
 }
 
-/* What becomes of a slot in STATE by an event, of its backend's connection or of its own, which says that the
- * client has GONE or not. The same state: nothing. */
-static enum slot_state state_after(enum slot_state state, bool of_backend, bool gone)
-{
-    if (is_awaiting(state) && !of_backend && !gone) {
-        return SLOT_AWAITING_MORE;
-    }
-    if (is_parked(state)) {
-        return of_backend && !is_awaiting(state) ? state : SLOT_BUSY;
-    }
-    if (state == SLOT_FREE || state == SLOT_GONE) {
-        return state;
-    }
-    return gone ? SLOT_GONE : SLOT_AGAIN;
-}
-
 /* Tells C, taken in STATE by an event with FLAGS, what is known of its socket. */
 static void note_event(struct client *c, enum slot_state state, bool of_backend, uint32_t flags)
 {
@@ -334,12 +258,12 @@ static struct client *take_slot(struct parking *p, uint64_t event, bool of_backe
     bool gone = !of_backend && (flags & (EPOLLHUP | EPOLLERR)) != 0;
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     for (;;) {
-        enum slot_state state = state_of(word);
-        enum slot_state next = state_after(state, of_backend, gone);
-        if ((word & GENERATION_MASK) != (event & GENERATION_MASK) || next == state) {
+        enum slot_state state = slot_word_state(word);
+        enum slot_state next = slot_state_after(state, of_backend, gone);
+        if (slot_word_generation(word) != slot_word_generation(event) || next == state) {
             return NULL;
         }
-        if (atomic_compare_exchange_weak_explicit(&slot->word, &word, with_state(word, next),
+        if (atomic_compare_exchange_weak_explicit(&slot->word, &word, slot_word_with(word, next),
                                                   memory_order_acq_rel, memory_order_acquire)) {
             if (next != SLOT_BUSY) {
                 return NULL;
@@ -350,11 +274,6 @@ static struct client *take_slot(struct parking *p, uint64_t event, bool of_backe
     }
 }
 
-static bool is_of_backend(const struct parking_event *event)
-{
-    return (event->what & BACKEND_EVENT) != 0;
-}
-
 static struct client *take_event(struct parking *p, const struct parking_event *event)
 {
     if (event->what >= WAKE_EVENT) {
@@ -363,8 +282,13 @@ static struct client *take_event(struct parking *p, const struct parking_event *
     if (!is_of_backend(event)) {
         return take_slot(p, event->what, false, event->flags);
     }
-    uint64_t client = awaited_by(p->awaited, (uint32_t)(event->what & ~BACKEND_EVENT));
-    return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
+    uint32_t fd = backend_of(event);
+    uint64_t client = awaited_by(p->awaited, fd);
+    struct client *taken = client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
+    if (taken == NULL) {
+        awaited_doubt(p->awaited, (int)fd); /* who has the connection may not look at it any more */
+    }
+    return taken;
 }
 
 static void write_one(int event_fd)
@@ -419,7 +343,11 @@ static uint32_t take_events(struct parking *p, struct parking_batch *b, enum par
     int count = epoll_wait(set_of(p, source), events, (int)most, timeout_ms);
     MUST(count != -1 || errno == EINTR);
     for (int i = 0; i < count; i++) {
-        b->events[b->count++] = (struct parking_event){.what = events[i].data.u64, .flags = events[i].events};
+        struct parking_event event = {.what = events[i].data.u64, .flags = events[i].events};
+        if (is_of_backend(&event) && event.what < WAKE_EVENT) {
+            awaited_note(p->awaited, backend_of(&event), event.flags);
+        }
+        b->events[b->count++] = event;
     }
     return b->count;
 }
@@ -490,7 +418,7 @@ bool parking_expect(struct parking *p, const struct client *c, int backend_fd)
 {
     uint64_t word = atomic_load_explicit(&p->slots[c->slot].word, memory_order_relaxed);
     return awaited_expect(p->awaited, backend_fd, BACKEND_EVENT | (uint32_t)backend_fd,
-                          (word & GENERATION_MASK) | c->slot);
+                          slot_word_generation(word) | c->slot);
 }
 
 void parking_settle(struct parking *p, int backend_fd)
@@ -503,9 +431,19 @@ void parking_leave(struct parking *p, int backend_fd)
     awaited_leave(p->awaited, backend_fd);
 }
 
+void parking_doubt(struct parking *p, int backend_fd)
+{
+    awaited_doubt(p->awaited, backend_fd);
+}
+
+bool parking_is_quiet(struct parking *p, int backend_fd)
+{
+    return awaited_is_quiet(p->awaited, backend_fd);
+}
+
 bool parking_client_is_gone(const struct parking *p, uint32_t slot)
 {
-    return state_of(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
+    return slot_word_state(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
 }
 
 bool parking_is_ready(const struct parking *p, enum parking_source source)
@@ -526,16 +464,16 @@ bool parking_park(struct parking *p, struct client *c, enum parking_phase phase,
     MUST(phase == PARKING_READING || phase == PARKING_WRITING || phase == PARKING_AWAITING ||
          c->request == NULL);
     atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
-    uint64_t busy = with_state(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
-    uint64_t parked = parked_word(busy, slot_state_of(phase));
+    uint64_t busy = slot_word_with(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
+    uint64_t parked = slot_word_parked(busy, slot_state_of(phase));
     uint64_t word = busy;
     if (atomic_compare_exchange_strong_explicit(&slot->word, &word, parked, memory_order_acq_rel,
                                                 memory_order_acquire)) {
         return true;
     }
-    MUST(state_of(word) == SLOT_AGAIN || state_of(word) == SLOT_GONE);
+    MUST(slot_word_state(word) == SLOT_AGAIN || slot_word_state(word) == SLOT_GONE);
     atomic_store_explicit(&slot->word, busy, memory_order_relaxed);
-    c->gone = state_of(word) == SLOT_GONE;
+    c->gone = slot_word_state(word) == SLOT_GONE;
     c->drained = false;
     c->ended = true; /* for all we know: what the missed event said was not kept */
     return false;
@@ -545,7 +483,7 @@ bool parking_want_writable(struct parking *p, struct client *c, bool wanted)
 {
     uint64_t word = atomic_load_explicit(&p->slots[c->slot].word, memory_order_relaxed);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (wanted ? EPOLLOUT : 0),
-                                .data.u64 = (word & GENERATION_MASK) | c->slot};
+                                .data.u64 = slot_word_generation(word) | c->slot};
     return epoll_ctl(p->all_fd, EPOLL_CTL_MOD, c->fd, &event) == 0;
 }
 
@@ -584,13 +522,13 @@ static bool take_overdue(struct parking *p, uint32_t i, mono_ns now, bool every_
 {
     struct slot *slot = &p->slots[i];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
-    enum slot_state state = state_of(word);
+    enum slot_state state = slot_word_state(word);
     bool overdue = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) <= now;
-    if (!is_parked(state) || !(overdue || (every_idle && state == SLOT_IDLE))) {
+    if (!slot_is_parked(state) || !(overdue || (every_idle && state == SLOT_IDLE))) {
         return false;
     }
-    *phase_ = phase_of(state);
-    return atomic_compare_exchange_strong_explicit(&slot->word, &word, with_state(word, SLOT_BUSY),
+    *phase_ = slot_phase_of(state);
+    return atomic_compare_exchange_strong_explicit(&slot->word, &word, slot_word_with(word, SLOT_BUSY),
                                                    memory_order_acq_rel, memory_order_relaxed);
 }
 
@@ -612,12 +550,13 @@ void parking_count(const struct parking *p, struct parking_counts *counts_)
     *counts_ = (struct parking_counts){.accepted = atomic_load(&p->accepted)};
     uint32_t used = atomic_load(&p->ever_used);
     for (uint32_t i = 0; i < used; i++) {
-        enum slot_state state = state_of(atomic_load_explicit(&p->slots[i].word, memory_order_relaxed));
+        enum slot_state state =
+            slot_word_state(atomic_load_explicit(&p->slots[i].word, memory_order_relaxed));
         if (state == SLOT_IDLE) {
             counts_->idle++;
         } else if (state != SLOT_FREE) {
             counts_->active++;
-            counts_->awaiting += is_awaiting(state);
+            counts_->awaiting += slot_is_awaiting(state);
         }
     }
 }

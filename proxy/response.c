@@ -42,6 +42,7 @@ void response_clear(struct response *r)
     r->before_wait = NULL;
     r->ended = false;
     r->reset = false;
+    r->drained = false;
     r->offence = NULL;
 }
 
@@ -104,6 +105,7 @@ static ssize_t fill(struct response *r, size_t room, int flags)
     ssize_t got = net_recv(r->fd, r->buffer + r->bytes, room, flags);
     r->ended = got <= 0;
     r->reset = got == -1;
+    r->drained = got < (ssize_t)room;
     if (got > 0) {
         r->bytes += (size_t)got;
     }
@@ -128,6 +130,7 @@ bool response_peek(struct response *r)
     }
     r->ended = got <= 0;
     r->reset = got == -1;
+    r->drained = got < (ssize_t)r->capacity;
     r->bytes = got > 0 ? (size_t)got : 0;
     return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * As many requests are at work at once as there are workers, whether a worker waits for the backend or the
- * epoll set does. A seat is the right to be one of them: a worker takes a seat before it looks for requests; a
- * request that is left to wait for its backend keeps its seat, and the worker that goes on with it has it
+ * epoll set does. A seat is the right to be one of them: a worker takes a seat before it looks for requests;
+ * a request that is left to wait for its backend keeps its seat, and the worker that goes on with it has it
  * then. So `workers` bounds what backends get, and who comes when all seats are taken waits in the epoll set,
  * in order. */
 #ifndef HOLDFAST_PROXY_SEATS_H
