@@ -339,12 +339,29 @@ def expect_zero(stats):
         equal("counts", set(numbers), {0})
 
 
-class Names:
+class Overlay:
+    """Something that is laid over the C library that holdfast uses: tests/flow/overlay_*.c. Made before holdfast starts, and told
+    by a file, whose path is in the environment as VARIABLE."""
+
+    def __init__(self, variable):
+        self.variable = variable
+        self.path = os.path.join(tempfile.mkdtemp(), "told")
+
+    def environment(self):
+        library = os.path.join(os.path.dirname(os.environ["HOLDFAST"]), "tests", "libflow_overlay.so")
+        return {
+            "LD_PRELOAD": library,
+            self.variable: self.path,
+            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
+        }
+
+
+class Names(Overlay):
     """Host names for holdfast, made up: it resolves those that end in ".test" by what is set here, whenever it
-    likes. A name that was never set, or is set to no address, does not resolve. Made before holdfast starts."""
+    likes. A name that was never set, or is set to no address, does not resolve."""
 
     def __init__(self):
-        self.path = os.path.join(tempfile.mkdtemp(), "names")
+        super().__init__("FLOW_NAMES")
         self.addresses = {}
         self.set()
 
@@ -356,13 +373,19 @@ class Names:
                 file.write(" ".join([name + ".test", *known]) + "\n")
         os.rename(self.path + ".new", self.path)
 
-    def environment(self):
-        library = os.path.join(os.path.dirname(os.environ["HOLDFAST"]), "tests", "libflow_names.so")
-        return {
-            "LD_PRELOAD": library,
-            "FLOW_NAMES": self.path,
-            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0",
-        }
+
+class Starvation(Overlay):
+    """While it is entered, holdfast gets no descriptor for a new connection to a backend."""
+
+    def __init__(self):
+        super().__init__("FLOW_STARVE")
+
+    def __enter__(self):
+        with open(self.path, "x", encoding="ascii"):
+            return self
+
+    def __exit__(self, *_):
+        os.unlink(self.path)
 
 
 class Named:
@@ -375,7 +398,7 @@ class Named:
 class Holdfast:
     """The program under test, in front of BACKENDS (name to origin). It must end cleanly with the story."""
 
-    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN"), names=None,
+    def __init__(self, backends, *options, config=None, listen=os.environ.get("FLOW_LISTEN"), overlay=None,
                  admin=os.environ.get("FLOW_ADMIN")):
         self.address = as_pair(listen)
         self.admin_address = as_pair(admin)
@@ -389,7 +412,7 @@ class Holdfast:
                 json.dump(config, file)
             arguments += ["--config", path]
         self.log = []
-        environment = os.environ | (names.environment() if names is not None else {})
+        environment = os.environ | (overlay.environment() if overlay is not None else {})
         self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, errors="replace",
                                         env=environment)
         self.log_reader = threading.Thread(target=self._read_log, daemon=True)

@@ -16,7 +16,7 @@ names = Names()
 first = Origin(host=HOSTS[0])
 origins = [first, Origin(host=HOSTS[1], port=first.port), Origin(host=HOSTS[2], port=first.port)]
 names.set(pods=HOSTS[:2])
-with Holdfast({"pods": Named("pods", first.port)}, config={"resolve_ms": 100}, names=names) as holdfast:
+with Holdfast({"pods": Named("pods", first.port)}, config={"resolve_ms": 100}, overlay=names) as holdfast:
     backend = holdfast.evidence("pods")
     equal("addresses", backend["addresses"], [f"{host}:{first.port}" for host in HOSTS[:2]])
     equal("resolve_error", backend["resolve_error"], None)

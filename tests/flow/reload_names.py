@@ -16,7 +16,7 @@ def config(*origins):
     return {"resolve_ms": 100, "backends": backends}
 
 
-with Holdfast({}, config=config(gcp), names=names) as holdfast, holdfast.client() as client:
+with Holdfast({}, config=config(gcp), overlay=names) as holdfast, holdfast.client() as client:
     holdfast.reload(config(gcp, Named("pods", first.port)))
     equal("answers", sorted(client.get().body for _ in range(4)), [b"first"] * 2 + [b"gcp"] * 2)
 

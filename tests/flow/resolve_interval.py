@@ -8,7 +8,7 @@ names = Names()
 old = Origin(host="127.0.0.1")
 new = Origin(host="127.0.0.2", port=old.port)
 names.set(pods=["127.0.0.1"])
-with Holdfast({"pods": Named("pods", old.port)}, config={"resolve_ms": 86400000}, names=names) as holdfast:
+with Holdfast({"pods": Named("pods", old.port)}, config={"resolve_ms": 86400000}, overlay=names) as holdfast:
     with holdfast.client() as client:
         equal("status", client.get().status, 200)
         names.set(pods=["127.0.0.2"])

@@ -8,7 +8,7 @@ names = Names()
 gcp = Origin(answer(200, b"gcp"))
 late = Origin(answer(200, b"late"))
 backends = {"late": Named("late", late.port), "gcp": gcp}
-with Holdfast(backends, config={"resolve_ms": 100}, names=names) as holdfast:
+with Holdfast(backends, config={"resolve_ms": 100}, overlay=names) as holdfast:
     assert holdfast.logged("name does not resolve: its backend has no address yet"), "the log does not say so"
     backend = holdfast.evidence("late")
     equal("addresses", backend["addresses"], [])
