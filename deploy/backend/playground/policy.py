@@ -73,6 +73,8 @@ CLONE_PARENT = 0x00008000
 O_CREAT, O_TRUNC, O_ACCMODE, O_TMPFILE = 0o100, 0o1000, 0o3, 0o20000000
 AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
 
+BINARY_TREE = 2  # seccomp_attr_set(3)
+
 STARTS = ("clone", "fork", "vfork")
 MAKES = ("creat", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat")
 OPENS = (("open", 1), ("openat", 2))  # and where its flags are
@@ -149,6 +151,9 @@ def _export(policy, machine):
     default, rules = policy
     made = seccomp.SyscallFilter(default)
     made.set_attr(seccomp.Attr.ACT_BADARCH, KILL_PROCESS)
+    # When the filter is loaded, the kernel walks it once for each call there is, to know what is always allowed.
+    # In a tree these walks are short, in a list they are a twentieth of what a run costs.
+    made.set_attr(seccomp.Attr.CTL_OPTIMIZE, BINARY_TREE)
     if machine not in (None, platform.machine()):
         made.add_arch(seccomp.Arch(machine))
         made.remove_arch(seccomp.Arch())
