@@ -10,9 +10,9 @@ import os
 import resource
 import signal
 import socket
+import stat
 import struct
 import sys
-import threading
 import types
 
 from playground import kernel
@@ -40,7 +40,7 @@ WORK = (
     | kernel.FS_REMOVE_FILE | kernel.FS_MAKE_DIR | kernel.FS_MAKE_REG | kernel.FS_MAKE_FIFO
     | kernel.FS_MAKE_SYM | kernel.FS_REFER | kernel.FS_TRUNCATE
 )  # fmt: skip
-STDOUT, STDERR, FIRST_OTHER = 1, 2, 3
+STDOUT, STDERR = 1, 2
 EXIT_BROKEN = 70
 LENGTH = struct.Struct("=I")
 
@@ -52,14 +52,14 @@ class Jail:
         self._settings = settings
         self._layers = settings["layers"]
         self._own_pid_at = settings["own_pid_at"]
-        self._allowed = bytearray(settings["allowed"])
+        self._allowed = kernel.Program(settings["allowed"])
         self._counted = kernel.Program(settings["counted"]) if settings["counted"] else None
         self._rights = [] if self._layers["landlock"] == 0 else list(_opened())
         self._limits = [
             # One more second until the hard limit, so that the soft one's signal tells why the run ended.
-            (resource.RLIMIT_CPU, settings["cpu_seconds"], settings["cpu_seconds"] + 1),
+            _possible(resource.RLIMIT_CPU, settings["cpu_seconds"], settings["cpu_seconds"] + 1),
             *(
-                (kind, value, value)
+                _possible(kind, value, value)
                 for kind, value in (
                     (resource.RLIMIT_AS, settings["memory_bytes"]),
                     (resource.RLIMIT_FSIZE, settings["file_bytes"]),
@@ -83,7 +83,6 @@ class Jail:
             os._exit(EXIT_BROKEN)
         try:
             setup.close()
-            _leave_no_trace()
             _execute(code)
         finally:
             os._exit(EXIT_BROKEN)  # Never back into the keeper's code.
@@ -94,7 +93,6 @@ class Jail:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != keeper:
             os._exit(EXIT_BROKEN)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         kernel.set_name(b"run")
         os.chdir(work)
         os.dup2(stdout, STDOUT)
@@ -107,20 +105,14 @@ class Jail:
             listener = self._counted.load_listening()
             socket.send_fds(setup, [b"l"], [listener])
             os.close(listener)
-        # The setup socket takes the place of the first other descriptor, and all behind it are closed.
-        if setup.fileno() != FIRST_OTHER:
-            os.dup2(setup.fileno(), FIRST_OTHER, inheritable=False)
-            setup.detach()
-            setup.__init__(fileno=FIRST_OTHER)
-        kernel.close_from(FIRST_OTHER + 1)
-        for kind, soft, hard in self._limits:
-            _limit(kind, soft, hard)
-        os.environ.clear()
-        os.environ.update(PATH="/usr/bin:/bin", HOME=work, TMPDIR=work, LANG="C.UTF-8")
+        kernel.close_others(setup.fileno())
+        for kind, limits in self._limits:
+            resource.setrlimit(kind, limits)
+        os.environ["HOME"] = os.environ["TMPDIR"] = work  # PATH and LANG are there, runner.py sets no more.
         if "filter" in self._layers["seccomp"]:
             for at in self._own_pid_at:
-                struct.pack_into("=I", self._allowed, at, os.getpid())
-            kernel.Program(bytes(self._allowed)).load()
+                self._allowed.put(at, os.getpid())
+            self._allowed.load()
 
     def _landlock(self, work):
         if self._layers["landlock"] == 0:
@@ -150,12 +142,19 @@ def _receive(client):
 
 def _opened():
     """(descriptor, rights) of what every run may use."""
+    seen = set()
     for path in READABLE:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             continue
-        yield descriptor, READ if os.path.isdir(path) else READ_FILE
+        # Usually /lib is /usr/lib. Each rule costs each run some time.
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) in seen:
+            os.close(descriptor)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield descriptor, READ if stat.S_ISDIR(status.st_mode) else READ_FILE
     for path in DEVICES:
         try:
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -164,11 +163,12 @@ def _opened():
         yield descriptor, kernel.FS_READ_FILE | (kernel.FS_WRITE_FILE if path in ("/dev/null", "/dev/full") else 0)
 
 
-def _limit(kind, soft, hard):
+def _possible(kind, soft, hard):
+    """(kind, (soft, hard)) for setrlimit; no run may set a limit higher than the zygote's own."""
     own = resource.getrlimit(kind)[1]
-    if own != resource.RLIM_INFINITY:  # A higher one could not be set.
+    if own != resource.RLIM_INFINITY:
         soft, hard = min(soft, own), min(hard, own)
-    resource.setrlimit(kind, (soft, hard))
+    return kind, (soft, hard)
 
 
 def _go_first_when_memory_ends():
@@ -192,12 +192,6 @@ def _tell(setup, problem):
         setup.send((b"x" if exhausted else b"f") + text.encode(errors="replace")[:4000])
     except OSError:
         pass
-
-
-def _leave_no_trace():
-    """Forgets the jail's own modules: they are of no use to the run."""
-    for name in [name for name in sys.modules if name.startswith("playground")]:
-        del sys.modules[name]
 
 
 # The code runs as `python3 main.py` would run it.
@@ -258,7 +252,11 @@ def _finish(main, status):
             main.__dict__[name] = None
         gc.collect()
 
-    for step in (threading._shutdown, atexit._run_exitfuncs, forget, lambda: sys.stderr.flush()):
+    def wait_for_threads():
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
+
+    for step in (wait_for_threads, atexit._run_exitfuncs, forget, lambda: sys.stderr.flush()):
         _try(step)
     try:
         sys.stdout.flush()

@@ -13,6 +13,11 @@ import struct
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+# With declared arguments ctypes converts plain numbers by itself, without an object for each.
+_prctl = _libc["prctl"]
+_prctl.argtypes = [ctypes.c_int] + [ctypes.c_ulong] * 4
+_prctl_text = _libc["prctl"]
+_prctl_text.argtypes = [ctypes.c_int, ctypes.c_char_p] + [ctypes.c_ulong] * 3
 
 # asm/unistd.h. Landlock's numbers are the same everywhere; seccomp's is not.
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -61,26 +66,26 @@ def _checked(result, what):
 
 def prctl(option, value=0):
     """prctl(2) with one argument. Raises OSError."""
-    zero = ctypes.c_ulong(0)
-    third = ctypes.c_ulong(value)
-    return _checked(_libc.prctl(option, third, zero, zero, zero), f"prctl {option}")
+    return _checked(_prctl(option, value, 0, 0, 0), f"prctl {option}")
 
 
 def set_name(text):
     """How `ps` names this process: at most 15 bytes."""
-    prctl(PR_SET_NAME, ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p).value)
+    _checked(_prctl_text(PR_SET_NAME, text, 0, 0, 0), "prctl name")
 
 
 def drop_capabilities():
     """Gives up every capability, and that a program executed later gets one (without a set-user-ID bit)."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     _checked(_libc.capset(header, bytes(24)), "capset")
-    _libc.prctl(PR_CAP_AMBIENT, ctypes.c_ulong(PR_CAP_AMBIENT_CLEAR_ALL), *[ctypes.c_ulong(0)] * 3)
+    _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
 
-def close_from(first):
-    """Closes every descriptor from `first` on, close_range(2)."""
-    _checked(_libc.close_range(ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), 0), "close_range")
+def close_others(spared):
+    """Closes every descriptor but the standard ones and `spared`, close_range(2)."""
+    for first, last in ((3, spared - 1), (spared + 1, 0xFFFFFFFF)):
+        if first <= last:
+            _checked(_libc.close_range(ctypes.c_uint(first), ctypes.c_uint(last), 0), "close_range")
 
 
 # Seccomp.
@@ -104,6 +109,10 @@ class Program:
     def __init__(self, instructions):
         self._instructions = ctypes.create_string_buffer(instructions, len(instructions))
         self._head = struct.pack("HxxxxxxP", len(instructions) // 8, ctypes.addressof(self._instructions))
+
+    def put(self, at, number):
+        """Replaces the 32-bit number at the byte `at`, before it is loaded."""
+        struct.pack_into("=I", self._instructions, at, number)
 
     def load(self):
         """Adds the filter to this thread, for good. Needs no_new_privs."""

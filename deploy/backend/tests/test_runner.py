@@ -435,6 +435,7 @@ def test_without_counting_nothing_can_be_started_or_made():
         ("import asyncio\nasync def f(): return 7\nprint(asyncio.run(f()))", "7\n"),
         ("print(__name__, __file__)", "__main__ main.py\n"),
         ("import sys; print(sys.argv, [m for m in sys.modules if 'playground' in m])", "['main.py'] []\n"),
+        ("import sys; print('threading' in sys.modules)", "False\n"),  # It would make every fork slower.
         ("def f(): return g()\ndef g(): return 3\nprint(f())", "3\n"),
         ("import sys; sys.stdout.write('no newline')", "no newline"),
         ("import random, tempfile, sqlite3, hashlib, decimal, uuid; print(3)", "3\n"),
