@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 
-bool course_shelf_init(struct course_shelf *s)
+bool course_shelf_init(struct course_shelf *s, struct depot *depot)
 {
-    *s = (struct course_shelf){.reserve = malloc(sizeof *s->reserve)};
+    *s = (struct course_shelf){.spares = {.depot = depot}, .reserve = malloc(sizeof *s->reserve)};
     return s->reserve != NULL;
 }
 
@@ -13,23 +13,15 @@ void course_shelf_release(struct course_shelf *s)
 {
     free(s->reserve);
     s->reserve = NULL;
-    while (s->spares != NULL) {
-        struct course *spare = s->spares;
-        s->spares = spare->next_spare;
-        free(spare);
-    }
-    s->count = 0;
+    spares_release(&s->spares);
 }
 
 struct course *course_take(struct course_shelf *s)
 {
-    struct course *c = s->spares;
-    if (c != NULL) {
-        s->spares = c->next_spare;
-        s->count--;
-        return c;
+    struct course *c = spares_take(&s->spares);
+    if (c == NULL) {
+        c = malloc(sizeof *c);
     }
-    c = malloc(sizeof *c);
     return c != NULL ? c : s->reserve;
 }
 
@@ -43,16 +35,9 @@ static void let_plan_go(const struct course *c)
 void course_keep(struct course_shelf *s, struct course *c)
 {
     let_plan_go(c);
-    if (c == s->reserve) {
-        return;
+    if (c != s->reserve) {
+        spares_keep(&s->spares, c);
     }
-    if (s->count == COURSE_SPARES_MAX) {
-        free(c);
-        return;
-    }
-    c->next_spare = s->spares;
-    s->spares = c;
-    s->count++;
 }
 
 void course_delete(struct course *c)

@@ -6,17 +6,14 @@
 
 #include "proxy/attempt.h"
 #include "proxy/chooser.h"
+#include "proxy/spares.h"
 #include "proxy/trial.h"
-
-/* As many as a worker may leave with clients that wait before it gets some back. */
-enum { COURSE_SPARES_MAX = 64 };
 
 /* The state of one exchange across its attempts. */
 struct course {
-    struct exchange *x;        /* of the worker that has it now */
-    const struct plan *plan;   /* it began with */
-    bool pinned;               /* that plan, since the course was left for the first time */
-    struct course *next_spare; /* on a shelf */
+    struct exchange *x;      /* of the worker that has it now */
+    const struct plan *plan; /* it began with */
+    bool pinned;             /* that plan, since the course was left for the first time */
     struct client *client;
     struct request *request;
     struct attempt attempt; /* its response is free for the next one */
@@ -29,15 +26,15 @@ struct course {
     uint32_t best_backend;
 };
 
-/* One worker's spare courses. All zeros, or course_shelf_init(). */
+/* One worker's courses. All zeros, or course_shelf_init(). */
 struct course_shelf {
-    struct course *spares; /* linked */
-    uint32_t count;
+    struct spares spares;
     struct course *reserve; /* one that never leaves the worker, for when there is no memory */
 };
 
-/* Makes S, empty but for its reserve. False without memory. */
-must_check bool course_shelf_init(struct course_shelf *s);
+/* Makes S, empty but for its reserve; it swaps spares with DEPOT, which discards by free(). False without
+ * memory. */
+must_check bool course_shelf_init(struct course_shelf *s, struct depot *depot);
 
 /* Frees what S keeps. */
 void course_shelf_release(struct course_shelf *s);

@@ -27,7 +27,7 @@ bool exchange_init(struct exchange *x, struct proxy *proxy, struct watch *watch,
     for (int i = 0; i < 2; i++) {
         x->responses[i] = (struct response){.fd = -1};
     }
-    bool made = course_shelf_init(&x->shelf) && exchange_hold_plan(x);
+    bool made = course_shelf_init(&x->shelf, &proxy->courses) && exchange_hold_plan(x);
     exchange_let_plan_go(x);
     if (!made) {
         exchange_release(x);

@@ -272,7 +272,7 @@ static void *keeper_main(void *argument)
 
 static bool worker_init(struct worker *w, struct pool *p, uint32_t index)
 {
-    *w = (struct worker){.pool = p, .index = index};
+    *w = (struct worker){.pool = p, .index = index, .session.spares.depot = &p->proxy->requests};
     struct watch *watch = watchdog_watch(p->proxy->watchdog, index);
     watch_set_waiter(watch, before_wait, w);
     return exchange_init(&w->session.exchange, p->proxy, watch, index);

@@ -14,6 +14,7 @@
 #include "proxy/lifetime.h"
 #include "proxy/listener.h"
 #include "proxy/pool.h"
+#include "proxy/request.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
 #include "proxy/stragglers.h"
@@ -331,6 +332,8 @@ static void undo(struct running_proxy *r)
     evidence_delete(p->evidence);
     release_upstreams(r, UINT64_MAX);
     plans_delete(p->plans);
+    depot_release(&p->requests);
+    depot_release(&p->courses);
     free(r);
 }
 
@@ -365,6 +368,11 @@ static bool become_user(const char *name, struct proxy_error *error_)
     return failed == NULL;
 }
 
+static void discard_request(void *request)
+{
+    request_delete(request);
+}
+
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_)
 {
     struct running_proxy *r = calloc(1, sizeof *r);
@@ -377,6 +385,8 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
         free(r);
         return NULL;
     }
+    depot_init(&r->proxy.requests, discard_request);
+    depot_init(&r->proxy.courses, free);
     raise_descriptor_limit();
     int admin_fd = -1;
     int listen_fd = open_listener(&config->listen, "--listen", error_);

@@ -14,6 +14,7 @@
 #include "proxy/queue.h"
 #include "proxy/request.h"
 #include "proxy/seats.h"
+#include "proxy/spares.h"
 #include "proxy/tunnel.h"
 #include "proxy/upstream.h"
 #include "proxy/watchdog.h"
@@ -40,6 +41,8 @@ struct proxy {
     struct drills *drills; /* NULL: admin.drill is off */
     struct queue queue;    /* requests that wait for a place on a backend */
     struct seats seats;    /* one for each worker */
+    struct depot requests; /* request objects that no worker uses */
+    struct depot courses;  /* the same of courses (course.h) */
     struct balancer balancer;
     struct budget budget; /* of retries; used when retry.budget_percent is set */
     struct upstream upstreams[CONFIG_BACKENDS_MAX];

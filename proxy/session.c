@@ -432,6 +432,9 @@ static bool equip(struct session_worker *w, struct client *client)
     if (client->request == NULL) {
         client->request = spares_take(&w->spares);
     }
+    if (client->request == NULL) {
+        client->request = request_new();
+    }
     return client->request != NULL;
 }
 

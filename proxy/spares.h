@@ -1,41 +1,46 @@
 /* SPDX-License-Identifier: MIT
- * Request objects that a worker keeps for the next requests of any connection. Those whose clients wait for a
- * backend, or have begun another request, are with them: so a worker needs some. */
+ * Objects that are made once and used for many requests. The worker that reads a request often is not the one
+ * that answers it: so one takes what the other keeps. Each worker has a few spares of its own, and swaps some
+ * at a time with a depot that all share: its lock is taken once for several requests, and nothing is
+ * allocated while the load is steady (J. Bonwick, J. Adams: "Magazines and Vmem", USENIX 2001). */
 #ifndef HOLDFAST_PROXY_SPARES_H
 #define HOLDFAST_PROXY_SPARES_H
 
-#include "proxy/request.h"
+#include "common/lock.h"
 
-enum { SPARES_KEPT_MAX = 16 };
+#include <stdint.h>
 
-/* All zeros to begin. One thread's. */
-struct spares {
-    struct request *list[SPARES_KEPT_MAX];
+enum { SPARES_MAX = 16, SPARES_SWAPPED = SPARES_MAX / 2, DEPOT_MAX = 512 };
+
+/* What all workers share. */
+struct depot {
+    struct lock lock; /* must be held for the two below */
     uint32_t count;
+    void *objects[DEPOT_MAX];
+    void (*discard)(void *object);
 };
 
-/* A request ready for its first byte, or NULL without memory. */
-static inline struct request *spares_take(struct spares *s)
-{
-    return s->count > 0 ? s->list[--s->count] : request_new();
-}
+/* What one thread keeps. All zeros but DEPOT to begin. */
+struct spares {
+    struct depot *depot;
+    uint32_t count;
+    void *objects[SPARES_MAX];
+};
 
-/* Keeps REQUEST, which is clear, or frees it when there are enough. */
-static inline void spares_keep(struct spares *s, struct request *request)
-{
-    if (s->count < SPARES_KEPT_MAX) {
-        s->list[s->count++] = request;
-    } else {
-        request_delete(request);
-    }
-}
+/* Makes D empty. DISCARD frees an object that there is no room for; it is called with no lock held. */
+void depot_init(struct depot *d, void (*discard)(void *object));
 
-/* Frees all that S keeps. */
-static inline void spares_release(struct spares *s)
-{
-    while (s->count > 0) {
-        request_delete(s->list[--s->count]);
-    }
-}
+/* Discards what D keeps. No other thread may use it any more. */
+void depot_release(struct depot *d);
+
+/* Takes an object out of S, or of its depot. NULL when both are empty: make one. S's thread, no lock held. */
+void *spares_take(struct spares *s);
+
+/* Keeps OBJECT for a later spares_take(), which the next one of this S surely finds. S's thread, no lock
+ * held. */
+void spares_keep(struct spares *s, void *object);
+
+/* Discards what S keeps. */
+void spares_release(struct spares *s);
 
 #endif

@@ -9,7 +9,9 @@ enum { ANSWERS_MAX = 256 /* in one look: the looker has other things to do */ };
 
 void usher_init(struct usher *u, struct proxy *proxy, uint32_t shard, mono_ns now)
 {
-    *u = (struct usher){.calm_at = now, .session = {.exchange = {.proxy = proxy, .shard = shard}}};
+    *u = (struct usher){.calm_at = now,
+                        .session = {.exchange = {.proxy = proxy, .shard = shard},
+                                    .spares = {.depot = &proxy->requests}}};
 }
 
 /* Answers those at the head of the line that have waited too long, and holds the first that has not. Those

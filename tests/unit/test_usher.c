@@ -24,6 +24,11 @@ struct guest {
     int peer; /* the client's */
 };
 
+static void discard_request(void *request)
+{
+    request_delete(request);
+}
+
 static void set_up_with(uint32_t queue_ms)
 {
     static struct config config;
@@ -32,6 +37,7 @@ static void set_up_with(uint32_t queue_ms)
     struct plan *plan = plan_make(&config, NULL, 0);
     ck_assert_ptr_nonnull(plan);
     memset(&proxy, 0, sizeof proxy);
+    depot_init(&proxy.requests, discard_request);
     proxy.plans = plans_new(plan, PROXY_READERS);
     proxy.traffic = traffic_new(2); /* the listener's and the keeper's, as there are no workers */
     proxy.parking = parking_new(16, 0);
@@ -58,6 +64,7 @@ static void tear_down(void)
     parking_delete(proxy.parking);
     traffic_delete(proxy.traffic);
     plans_delete(proxy.plans);
+    depot_release(&proxy.requests);
 }
 
 static struct guest arrive(void)
