@@ -6,6 +6,9 @@
 
 #include <stdbool.h>
 
+/* The first of the descriptors that are kept: see below. One system call. */
+int descriptors_reserved_from(void);
+
 /* Whether FD, which was opened just now, is one of the last eighth that RLIMIT_NOFILE allows, 64 at most. A
  * new descriptor is the lowest one that is free (POSIX, 2.6), so its number tells. One system call. */
 bool descriptor_is_reserved(int fd);

@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -59,6 +60,7 @@ struct listener {
     uint32_t leaving_first, leaving_count;
     struct leaving leaving[LEAVING_MAX]; /* a ring, the oldest first */
     uint32_t open_max;                   /* connections that the descriptors allow; beyond it, accept waits */
+    int reserved_from;                   /* descriptors_reserved_from(), as of the last tick */
     bool starved;                        /* of descriptors or memory: accept waits too */
     mono_ns complain_from;               /* about a failing accept: not before */
 };
@@ -122,7 +124,7 @@ static bool accept_one(struct listener *l)
         }
         return failure != EAGAIN && failure != EWOULDBLOCK && !l->starved;
     }
-    if (descriptor_is_reserved(fd)) {
+    if (fd >= l->reserved_from) {
         starve(l, EMFILE); /* this one is let in, it has come so far */
     }
     const struct config *config = &l->plan->config;
@@ -143,6 +145,7 @@ static bool accept_one(struct listener *l)
 static void sweep(struct listener *l, mono_ns now)
 {
     let_go(l, now);
+    l->reserved_from = descriptors_reserved_from();
     struct proxy *proxy = l->proxy;
     bool every_idle = atomic_load(&l->drain) && now >= l->idle_until;
     struct session_sweep session_sweep = {.proxy = proxy, .plan = l->plan};
@@ -227,6 +230,10 @@ static void *listener_main(void *argument)
 {
     struct listener *l = argument;
     pthread_setname_np(pthread_self(), "hf-listener");
+    /* It need not push a worker off its CPU: those that come meanwhile are accepted at once then, for one
+     * sleep and wake-up instead of many. */
+    struct sched_param none = {.sched_priority = 0};
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
     uint32_t reader = l->proxy->workers + READER_LISTENER;
     mono_ns swept = clock_mono();
     while (!atomic_load(&l->stop)) {
@@ -259,6 +266,7 @@ struct listener *listener_start(struct proxy *proxy, int listen_fd)
     l->proxy = proxy;
     l->fd = listen_fd;
     l->open_max = open_max_of(&plans_current(proxy->plans)->config);
+    l->reserved_from = descriptors_reserved_from();
     l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (l->wake_fd == -1) {
         free(l);
