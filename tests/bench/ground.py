@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import load
 from load import OUT, ROOT
 from procs import Child, Failed, stop_all
-from proxies import make_proxies
+from proxies import WORKERS, make_proxies
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Ground:
             "origin2": self.addresses[1], "workdir": self.workdir, "cores": cores or os.cpu_count(),
             "user": pwd.getpwuid(os.getuid()).pw_name,
             "nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-            "when_killed": "", **more,
+            "workers": WORKERS, "when_killed": "", **more,
         }
         proxy.write_config(values)
         pinned = ["taskset", "-c", f"0-{cores - 1}"] if cores else []

@@ -3,13 +3,16 @@
 
 Fair and tuned: keep-alive on both sides, a pool of connections to the origins, no access log, the other
 origin when one fails; nginx and haproxy get as many workers as most advise, one per core; apache and varnish
-get the threads that 1000 clients of slow origins need. holdfast runs with its defaults. In the row kill-64
+get the threads that 1000 clients of slow origins need. holdfast runs with its defaults, but for the row
+delay20-1000, where more requests than its default allows are to be at work at once. In the row kill-64
 haproxy and varnish also get what they have against dead origins: in the other rows it would only cost time.
 To add a proxy: write its config and add a line to make_proxies().
 """
 import re
 import subprocess
 from dataclasses import dataclass
+
+WORKERS = 256  # holdfast's default
 
 NGINX_CONFIG = """\
 user {user};
@@ -225,7 +228,8 @@ def make_proxies(holdfast):
     """All proxies known, by name, in the order of the table's columns."""
     return {proxy.name: proxy for proxy in (
         Proxy("holdfast", [holdfast, "--version"], r"(\d\S+)",
-              [holdfast, "-l", "{listen}", "-a", "off", "-b", "http://{origin1}", "-b", "http://{origin2}"]),
+              [holdfast, "-l", "{listen}", "-a", "off", "-w", "{workers}", "-b", "http://{origin1}",
+               "-b", "http://{origin2}"]),
         Proxy("nginx", ["nginx", "-v"], r"nginx/(\S+)",
               ["nginx", "-p", "{workdir}", "-e", "stderr", "-c", "{workdir}/nginx.conf"], NGINX_CONFIG,
               package="nginx-light"),

@@ -12,7 +12,7 @@ import rows
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 DOC_VALUES = {"listen": "127.0.0.1:PORT", "origin1": "127.0.0.1:ORIGIN1", "origin2": "127.0.0.1:ORIGIN2",
               "port": "PORT", "workdir": "WORKDIR", "when_killed": "", "user": "USER",
-              "nofile": "NOFILE", "cores": "CORES"}
+              "nofile": "NOFILE", "cores": "CORES", "workers": "256"}
 HEAD = """\
 # Benchmarks
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import load
 from procs import Failed
+from proxies import WORKERS
 
 # Key: (label, digits after the point). In every one but requests/s, less is better.
 METRICS = {
@@ -46,11 +47,12 @@ class LoadRow:
     answer_bytes: int = 100
     close: bool = False
     cores: int = 0  # The proxy may use the first so many; 0: all.
+    workers: int = WORKERS
 
     def prepare(self, bench, proxy):
         if self.cores > os.cpu_count():
             raise Failed(f"there are {os.cpu_count()} cores")
-        running = bench.start(proxy, cores=self.cores)
+        running = bench.start(proxy, cores=self.cores, workers=self.workers)
         load.verify(running.port, self)
         load.run_wrk(running.port, self, 1)
         return running
@@ -158,7 +160,7 @@ ROWS = {row.name: row for row in (
     LoadRow("post-64", "POST of 100 bytes, 100-byte answers, 64 keep-alive clients", 64, "POST",
             body_bytes=100),
     LoadRow("delay20-1000", "GET, origins answer after 20 ms, 1000 keep-alive clients", 1000,
-            path="/delay/20"),
+            path="/delay/20", workers=1024),
     LoadRow("body1m-16", "GET, answers of 1 MiB, 16 keep-alive clients", 16, path="/bytes/1048576",
             answer_bytes=1048576),
     LoadRow("upload1m-16", "POST of 1 MiB, 100-byte answers, 16 keep-alive clients", 16, "POST",
