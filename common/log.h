@@ -12,6 +12,9 @@
 /* Sets level and format; before it, level info and logfmt hold. Any thread. */
 void plog_configure(enum config_log_level level, enum config_log_format format);
 
+/* The form of lines. Any thread. */
+enum config_log_format plog_format(void);
+
 /* Whether a line of LEVEL would be written: to skip the work of making it. */
 bool plog_enabled(enum config_log_level level);
 
