@@ -106,6 +106,7 @@ struct config {
         uint32_t body_bytes_per_second;  /* 0: no minimum rate */
         uint32_t tunnels;
     } limits;
+    char access_log[CONFIG_PATH_BYTES]; /* a file name, "-" for standard output, "" for none: "off" */
     enum config_log_level log_level;
     enum config_log_format log_format;
 };

@@ -101,6 +101,7 @@ static const struct config_key keys[] = {
     {NUMBER(limits.connections_per_client, "0", 0, 1000000), .fixed = true},
     {NUMBER(limits.body_bytes_per_second, "500", 0, 1000000000)},
     {NUMBER(limits.tunnels, "1024", 0, 1000000), .fixed = true},
+    {.path = "access_log", .kind = CONFIG_KIND_LOG, .fallback = "off", .offset = offsetof(struct config, access_log)},
     {WORD(log_level, "info", level_words)},
     {WORD(log_format, "logfmt", format_words)},
 };
@@ -183,6 +184,9 @@ void config_key_expected(const struct config_key *key, char expected_[static CON
     case CONFIG_KIND_FILE:
         snprintf(text, size, "a file name or null");
         break;
+    case CONFIG_KIND_LOG:
+        snprintf(text, size, "\"off\", \"-\" or a file name");
+        break;
     case CONFIG_KIND_USER:
         snprintf(text, size, "the name of a user of this system, or null");
         break;
@@ -242,6 +246,12 @@ static bool set_file(char *field, const char *text)
         return false;
     memcpy(field, text, length + 1);
     return true;
+}
+
+static bool set_log(char *field, const char *text)
+{
+    field[0] = '\0';
+    return strcmp(text, "off") == 0 || set_file(field, text);
 }
 
 /* That the user exists is checked here, so that the error can say where it stands. */
@@ -324,6 +334,8 @@ static bool set_field(const struct config_key *key, char *base, const char *text
         return set_address_or_off(key, base, text, why_);
     case CONFIG_KIND_FILE:
         return set_file(field, text);
+    case CONFIG_KIND_LOG:
+        return set_log(field, text);
     case CONFIG_KIND_USER:
         return set_user(field, text);
     case CONFIG_KIND_TARGET:

@@ -22,6 +22,7 @@ enum config_kind {
     CONFIG_KIND_ADDRESS,        /* struct config_address */
     CONFIG_KIND_ADDRESS_OR_OFF, /* the same, or "off"; a bool beside it tells which */
     CONFIG_KIND_FILE,           /* file name or null: char[CONFIG_PATH_BYTES], null is "" */
+    CONFIG_KIND_LOG,            /* file name, "-" or "off": char[CONFIG_PATH_BYTES], "off" is "" */
     CONFIG_KIND_USER,     /* name of a user of the system or null: char[CONFIG_USER_BYTES], null is "" */
     CONFIG_KIND_TARGET,   /* path of a request or null: char[CONFIG_TARGET_BYTES], null is "" */
     CONFIG_KIND_NETWORKS, /* array of addresses and ADDRESS/BITS: struct cidr_set */

@@ -19,8 +19,10 @@ struct admin_gauges {
     uint64_t connections_idle;     /* open, between requests */
     uint64_t connections_accepted; /* since start */
     uint32_t workers_total, workers_busy;
-    uint32_t queue_waiting; /* requests that wait for a place on a backend */
-    bool ready;             /* false while draining */
+    uint32_t queue_waiting;      /* requests that wait for a place on a backend */
+    uint64_t access_log_lines;   /* that were taken in since start, and */
+    uint64_t access_log_dropped; /* lines that were lost */
+    bool ready;                  /* false while draining */
 };
 
 /* Where a backend is; filled by a callback for the same reason. */

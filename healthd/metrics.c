@@ -256,6 +256,14 @@ static void put_overload(FILE *out, const struct reading *r)
               notes[TRAFFIC_RETRIES_DENIED]);
 }
 
+static void put_access_log(FILE *out, const struct admin_gauges *gauges)
+{
+    put_alone(out, "access_log_lines_total", "counter", "Lines of the access log since start.",
+              gauges->access_log_lines);
+    put_alone(out, "access_log_dropped_total", "counter", "Lines of the access log that were lost.",
+              gauges->access_log_dropped);
+}
+
 static void put_table(FILE *out, const struct reading *r, const struct table *table)
 {
     put_family(out, table->name, table->type, table->help);
@@ -313,6 +321,7 @@ static void put_all(FILE *out, const struct reading *r)
     put_requests(out, &r->totals);
     put_capacity(out, &r->gauges);
     put_overload(out, r);
+    put_access_log(out, &r->gauges);
     for (size_t i = 0; i < TABLES; i++) {
         put_table(out, r, &tables[i]);
     }

@@ -193,6 +193,12 @@ static json_t *overload_object(const struct traffic_totals *totals, uint32_t wai
                      integer(totals->notes[TRAFFIC_RETRIES_DENIED]));
 }
 
+static json_t *access_log_object(const struct admin_gauges *gauges)
+{
+    return json_pack("{s:I, s:I}", "lines", integer(gauges->access_log_lines), "dropped",
+                     integer(gauges->access_log_dropped));
+}
+
 char *stats_json(const struct admin_context *context, bool with_evidence)
 {
     struct admin_gauges gauges = {0};
@@ -212,7 +218,8 @@ char *stats_json(const struct admin_context *context, bool with_evidence)
                   "workers", "total", integer(gauges.workers_total), "busy", integer(gauges.workers_busy),
                   "backends", backends);
     if (root != NULL && with_evidence &&
-        json_object_set_new(root, "overload", overload_object(&totals, gauges.queue_waiting)) != 0) {
+        (json_object_set_new(root, "overload", overload_object(&totals, gauges.queue_waiting)) != 0 ||
+         json_object_set_new(root, "access_log", access_log_object(&gauges)) != 0)) {
         json_decref(root);
         return NULL;
     }

@@ -61,12 +61,13 @@ bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, 
     return send_reply(fd, &w, keep_alive, rest_);
 }
 
-void deliver_last_reply(int fd, const struct http_offence *offence, bool without_body)
+bool deliver_last_reply(int fd, const struct http_offence *offence, bool without_body)
 {
     struct outbox *rest = NULL;
     bool sent = deliver_reply(fd, offence, false, 1, without_body, &rest);
-    (void)sent; /* a client that does not take a few hundred bytes has lost its right to an answer */
-    outbox_delete(rest);
+    sent = sent && rest == NULL;
+    outbox_delete(rest); /* a client that does not take a few hundred bytes has lost its right to an answer */
+    return sent;
 }
 
 bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_)
@@ -96,9 +97,32 @@ static bool wait_for_client(struct delivery *d)
         struct pollfd wait = {.fd = d->client_fd, .events = POLLOUT};
         watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
         poll(&wait, 1, -1);
-        well = watch_disarm(d->watch) == WATCH_NOT_CUT && flush_outbox(d);
+        enum watch_cut cut = watch_disarm(d->watch);
+        d->end = cut == WATCH_CUT_DEADLINE ? ACCESS_CLIENT_SLOW
+                 : cut == WATCH_CUT_STOP   ? ACCESS_STOPPED
+                                           : ACCESS_WHOLE;
+        well = cut == WATCH_NOT_CUT && flush_outbox(d);
     }
     return well;
+}
+
+/* The COUNT pieces will not be sent. */
+static bool lose(struct delivery *d, const struct iovec *iov, int count)
+{
+    for (int i = 0; i < count; i++) {
+        d->lost_bytes += iov[i].iov_len;
+    }
+    return false;
+}
+
+/* Puts them into the outbox. */
+static bool store(struct delivery *d, const struct iovec *iov, int count)
+{
+    if (d->outbox != NULL && outbox_append(d->outbox, iov, count)) {
+        return true;
+    }
+    d->end = ACCESS_NO_MEMORY;
+    return lose(d, iov, count);
 }
 
 /* Sends COUNT pieces to the client. What it does not take at once goes to the outbox; when that is as long as
@@ -108,12 +132,12 @@ static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
     if (d->outbox == NULL) {
         int failure = net_send_all(d->client_fd, iov, count, MSG_DONTWAIT);
         if (failure != EAGAIN && failure != EWOULDBLOCK) {
-            return failure == 0;
+            return failure == 0 || lose(d, iov, count);
         }
         d->outbox = outbox_new(clock_mono());
-        return d->outbox != NULL && outbox_append(d->outbox, iov, count);
+        return store(d, iov, count);
     }
-    if (!outbox_append(d->outbox, iov, count)) {
+    if (!store(d, iov, count)) {
         return false;
     }
     return d->outbox->spool.length_bytes > d->outbox_bytes ? wait_for_client(d) : flush_outbox(d);
@@ -149,6 +173,7 @@ static bool send_piece(struct delivery *d, struct slice head, struct slice piece
     char size[20];
     struct iovec iov[7];
     int count = 0;
+    d->body_bytes += piece.length;
     add(iov, &count, head);
     if (chunked && piece.length > 0) {
         int digits = snprintf(size, sizeof size, "%zx\r\n", piece.length);
@@ -209,22 +234,38 @@ static bool read_piece(struct delivery *d, struct slice *piece_)
         break;
     case WATCH_CUT_DEADLINE:
         d->broke = ATTEMPT_TIMEOUT;
+        d->end = ACCESS_BACKEND_BROKE;
         return false;
     case WATCH_CUT_CLIENT:
     case WATCH_CUT_BACKEND: /* its subject may not leave */
     case WATCH_CUT_STOP:
         d->broke = ATTEMPT_CANCELLED;
+        d->end = cut == WATCH_CUT_STOP ? ACCESS_STOPPED : ACCESS_CLIENT_GONE;
         return false;
     }
     if (end != RESPONSE_STREAM) {
         d->broke = end == RESPONSE_MALFORMED ? ATTEMPT_PROTOCOL : ATTEMPT_RESET;
+        d->end = ACCESS_BACKEND_BROKE;
     }
     return end == RESPONSE_STREAM;
+}
+
+/* Notes what the client got. */
+static void note_end(struct delivery *d, bool sent)
+{
+    if (sent && d->response->whole) {
+        return;
+    }
+    uint64_t unsent =
+        d->lost_bytes + (d->outbox == NULL ? 0 : d->outbox->spool.length_bytes - d->outbox->sent_bytes);
+    d->body_bytes = d->body_bytes > unsent ? d->body_bytes - unsent : 0;
+    d->end = d->end == ACCESS_WHOLE ? ACCESS_CLIENT_GONE : d->end;
 }
 
 /* What is left to say when nothing more is sent from here. */
 static enum delivered finish(struct delivery *d, enum forward_body body, bool sent, bool keep_alive)
 {
+    note_end(d, sent);
     if (d->outbox != NULL && sent && d->response->whole) {
         d->outbox->keep_alive = keep_alive;
         return DELIVERED_LATER;

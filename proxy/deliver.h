@@ -23,6 +23,9 @@ struct delivery {
     uint64_t outbox_bytes;        /* how much may wait in the outbox before the worker waits for the client */
     struct writer out;            /* empty, room for the head */
     enum attempt_end broke;       /* how the backend broke the stream; ATTEMPT_ANSWERED when it did not */
+    enum access_end end;          /* ACCESS_WHOLE; set when the client did not get all of it */
+    uint64_t body_bytes;          /* 0; set to those of the body that were sent, or stand in OUTBOX */
+    uint64_t lost_bytes;          /* 0; of what was to be sent last, not sent */
     struct outbox *outbox;        /* NULL; set when the client did not take all at once: now the caller's */
 };
 
@@ -50,8 +53,9 @@ must_check bool deliver_upgrade(int fd, const struct http_head *head, struct wri
 must_check bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive,
                               unsigned client_minor, bool without_body, struct outbox **rest_);
 
-/* The same with "Connection: close", on a connection that ends with it. */
-void deliver_last_reply(int fd, const struct http_offence *offence, bool without_body);
+/* The same with "Connection: close", on a connection that ends with it. False when the client did not take
+ * all of it at once. */
+bool deliver_last_reply(int fd, const struct http_offence *offence, bool without_body);
 
 /* Sends the answer to an OPTIONS request that may go no further; as deliver_reply(). */
 must_check bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_);

@@ -10,6 +10,7 @@
 
 #include "common/http_offence.h"
 #include "common/net.h"
+#include "proxy/answer.h"
 #include "proxy/attempt.h"
 #include "proxy/chooser.h"
 #include "proxy/course.h"
@@ -277,44 +278,28 @@ static enum trying try_backends(struct course *c, bool pending)
     }
 }
 
-/* What becomes of the connection after a reply of our own, of which REST is still to be sent. */
-static enum exchange_end after_reply(struct client *client, bool sent, bool keep_alive, struct outbox *rest)
+static bool is_draining(const struct proxy *proxy)
 {
-    if (rest != NULL) {
-        client->outbox = rest;
-        return EXCHANGE_LATER;
-    }
-    return sent && keep_alive ? EXCHANGE_KEEP : EXCHANGE_CLOSE;
+    return atomic_load_explicit(&proxy->draining, memory_order_relaxed);
 }
 
 /* An answer of our own. */
 static enum exchange_end answer(const struct course *c, const struct http_offence *offence, bool keep_alive)
 {
-    const struct http_head *head = &c->request->head;
-    struct outbox *rest = NULL;
-    traffic_count(c->x->proxy->traffic, c->x->shard, (unsigned)offence->status, c->trial.attempts > 1, false);
-    if (c->attempt.client_broken) {
-        return EXCHANGE_CLOSE;
-    }
-    bool sent = deliver_reply(c->client->fd, offence, keep_alive, head->version_minor,
-                              slice_equal(head->method, SLICE("HEAD")), &rest);
-    return after_reply(c->client, sent, keep_alive, rest);
-}
-
-/* An OPTIONS request that may go no further (RFC 9110, 7.6.2). */
-static enum exchange_end answer_options(struct exchange *x, struct client *client,
-                                        const struct http_head *head)
-{
-    struct outbox *rest = NULL;
-    traffic_count(x->proxy->traffic, x->shard, 200, false, false);
-    bool sent = deliver_options(client->fd, head->keep_alive, head->version_minor, &rest);
-    return after_reply(client, sent, head->keep_alive, rest);
+    struct answer own = {.x = c->x,
+                         .client = c->client,
+                         .request = c->request,
+                         .course = c,
+                         .offence = offence,
+                         .keep_alive = keep_alive};
+    return answer_send(&own);
 }
 
 /* Nothing usable came. */
 static enum exchange_end answer_failure(const struct course *c, bool keep_alive)
 {
     if (c->attempt.client_gone) {
+        answer_log(c, 0, ANSWER_OURS, 0, ACCESS_CLIENT_GONE);
         return EXCHANGE_CLOSE;
     }
     if (c->attempt.stopped) {
@@ -347,7 +332,9 @@ static enum exchange_end begin_tunnel(struct course *c)
 {
     struct writer out = {.at = c->x->out, .capacity = c->x->out_bytes};
     response_clear(c->best);
-    if (c->attempt.client_broken || !deliver_upgrade(c->client->fd, &c->attempt.response->head, out)) {
+    bool told = !c->attempt.client_broken && deliver_upgrade(c->client->fd, &c->attempt.response->head, out);
+    answer_log(c, 101, c->attempt.backend, 0, told ? ACCESS_UPGRADED : ACCESS_CLIENT_GONE);
+    if (!told) {
         tunnels_cancel(c->x->proxy->tunnels);
         response_clear(c->attempt.response);
         return EXCHANGE_CLOSE;
@@ -391,6 +378,7 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
         .outbox_bytes = OUTBOX_BYTES_MAX,
         .out = {.at = x->out, .capacity = x->out_bytes},
         .broke = ATTEMPT_ANSWERED,
+        .end = c->attempt.client_broken ? ACCESS_CLIENT_GONE : ACCESS_WHOLE,
     };
     enum delivered delivered = c->attempt.client_broken ? DELIVERED_CLOSE : deliver(&delivery);
     if (c->trial.open) {
@@ -400,8 +388,9 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
         traffic_note(x->proxy->traffic, x->shard, TRAFFIC_UNMASKED);
     }
     settle_connection(c, chosen, backend);
+    c->client->outbox = delivery.outbox;
+    answer_log(c, chosen->head.status, backend, delivery.body_bytes, delivery.end);
     if (delivered == DELIVERED_LATER) {
-        c->client->outbox = delivery.outbox;
         return EXCHANGE_LATER;
     }
     if (delivered == DELIVERED_ABORT) {
@@ -460,13 +449,12 @@ static struct course *course_of(struct exchange *x, struct client *client, struc
 enum exchange_end exchange_refuse(const struct exchange *x, struct client *client,
                                   const struct request *request, const struct http_offence *offence)
 {
-    const struct http_head *head = &request->head;
-    struct outbox *rest = NULL;
-    bool keep_alive = head->keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
-    traffic_count(x->proxy->traffic, x->shard, (unsigned)offence->status, false, false);
-    bool sent = deliver_reply(client->fd, offence, keep_alive, head->version_minor,
-                              slice_equal(head->method, SLICE("HEAD")), &rest);
-    return after_reply(client, sent, keep_alive, rest);
+    struct answer refusal = {.x = x,
+                             .client = client,
+                             .request = request,
+                             .offence = offence,
+                             .keep_alive = request->head.keep_alive && !is_draining(x->proxy)};
+    return answer_send(&refusal);
 }
 
 /* Brings what came of C to its client. */
@@ -478,8 +466,7 @@ static enum exchange_end answer_course(struct course *c, bool good)
         !c->attempt.client_gone) {
         traffic_note(x->proxy->traffic, x->shard, TRAFFIC_REQUEST_FAULTS);
     }
-    bool keep_alive =
-        c->request->head.keep_alive && !atomic_load_explicit(&x->proxy->draining, memory_order_relaxed);
+    bool keep_alive = c->request->head.keep_alive && !is_draining(x->proxy);
     if (good && c->attempt.response->head.status == 101) {
         traffic_count(x->proxy->traffic, x->shard, 200, c->trial.attempts > 1, c->trial.failures > 0);
         return begin_tunnel(c);
@@ -516,8 +503,12 @@ static enum exchange_end run(struct course *c, bool pending)
 
 enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
 {
-    if (forward_hops_left(&request->head) == 0) {
-        return answer_options(x, client, &request->head);
+    if (forward_hops_left(&request->head) == 0) { /* OPTIONS that may go no further (RFC 9110, 7.6.2) */
+        struct answer options = {.x = x,
+                                 .client = client,
+                                 .request = request,
+                                 .keep_alive = request->head.keep_alive};
+        return answer_send(&options);
     }
     struct course *c = course_of(x, client, request);
     if (c->attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
@@ -526,6 +517,17 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
         return end;
     }
     return run(c, false);
+}
+
+/* Ends the exchange of CLIENT, which waits for its backend, without an answer. */
+static void abandon(struct client *client, enum access_end end)
+{
+    struct course *c = client->course;
+    client->course = NULL;
+    answer_log(c, 0, ANSWER_OURS, 0, end);
+    attempt_abandon(&c->attempt);
+    trial_abandon(&c->trial);
+    course_delete(c);
 }
 
 enum exchange_end exchange_resume(struct exchange *x, struct client *client)
@@ -537,7 +539,7 @@ enum exchange_end exchange_resume(struct exchange *x, struct client *client)
     if (x->plan != held && !(fit_out(x) && fit_responses(x))) {
         x->plan = held;
         client->course = c;
-        exchange_abandon(client);
+        abandon(client, ACCESS_NO_MEMORY);
         return EXCHANGE_CLOSE;
     }
     adopt(c, x);
@@ -548,9 +550,5 @@ enum exchange_end exchange_resume(struct exchange *x, struct client *client)
 
 void exchange_abandon(struct client *client)
 {
-    struct course *c = client->course;
-    client->course = NULL;
-    attempt_abandon(&c->attempt);
-    trial_abandon(&c->trial);
-    course_delete(c);
+    abandon(client, is_draining(client->course->attempt.proxy) ? ACCESS_STOPPED : ACCESS_CLIENT_GONE);
 }

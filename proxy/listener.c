@@ -12,7 +12,7 @@
 #include "common/log.h"
 #include "common/net.h"
 #include "common/panic.h"
-#include "proxy/deliver.h"
+#include "proxy/refusal.h"
 #include "proxy/session.h"
 
 #include <errno.h>
@@ -86,10 +86,10 @@ static void let_go(struct listener *l, mono_ns now)
 }
 
 /* Tells a connection that there is no room for it. */
-static void turn_away(struct listener *l, int fd, const struct http_offence *offence)
+static void turn_away(struct listener *l, int fd, const union net_address *peer,
+                      const struct http_offence *offence)
 {
-    traffic_count(l->proxy->traffic, l->proxy->workers, (unsigned)offence->status, false, false);
-    deliver_last_reply(fd, offence, false);
+    refusal_send(l->proxy, l->proxy->workers, fd, peer, NULL, offence);
     shutdown(fd, SHUT_WR);
     if (l->leaving_count == LEAVING_MAX || l->leaving_count > l->open_max / 16) {
         let_go_oldest(l);
@@ -133,10 +133,10 @@ static bool accept_one(struct listener *l)
     case PARKING_ADMITTED:
         break;
     case PARKING_FULL:
-        turn_away(l, fd, &http_offence_too_many_connections);
+        turn_away(l, fd, &peer, &http_offence_too_many_connections);
         break;
     case PARKING_CLIENT_HAS_MANY:
-        turn_away(l, fd, &http_offence_client_has_many);
+        turn_away(l, fd, &peer, &http_offence_client_has_many);
         break;
     }
     return true;

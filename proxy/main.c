@@ -87,7 +87,7 @@ static void serve(struct command *command, struct running_proxy *running, const 
             tidy = false;
             break;
         case SIGUSR1:
-            plog(CONFIG_LOG_WARN, "signal ignored: there is no log file to reopen");
+            proxy_reopen_log(running);
             break;
         default:
             return;

@@ -26,6 +26,14 @@ void outbox_delete(struct outbox *o)
     }
 }
 
+void outbox_end(struct outbox *o, enum access_end end)
+{
+    if (o != NULL) {
+        access_pending_end(o->access, o->spool.length_bytes - o->sent_bytes, end);
+        outbox_delete(o);
+    }
+}
+
 bool outbox_append(struct outbox *o, const struct iovec *iov, int count)
 {
     for (int i = 0; i < count; i++) {

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/compiler.h"
 #include "common/spool.h"
+#include "proxy/access_log.h"
 
 #include <stdbool.h>
 #include <sys/uio.h>
@@ -16,10 +17,11 @@
 
 struct outbox {
     struct spool spool;
-    uint64_t sent_bytes;  /* of the spool */
-    mono_ns window_begun; /* the client must take so much within a window: see session.c */
-    int64_t window_taken; /* outbox_taken() when it began */
-    bool keep_alive;      /* the connection goes on when all is sent */
+    uint64_t sent_bytes;           /* of the spool */
+    mono_ns window_begun;          /* the client must take so much within a window: see session.c */
+    int64_t window_taken;          /* outbox_taken() when it began */
+    bool keep_alive;               /* the connection goes on when all is sent */
+    struct access_pending *access; /* the response's line in the access log; NULL when it makes none */
 };
 
 enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
@@ -27,8 +29,11 @@ enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
 /* An empty outbox whose first window begins at NOW, or NULL without memory. */
 struct outbox *outbox_new(mono_ns now);
 
-/* Frees O; NULL is fine. */
+/* Frees O, which has no line in the access log; NULL is fine. */
 void outbox_delete(struct outbox *o);
+
+/* Frees O, after the line of its response has been made, which ended as END says; NULL is fine. */
+void outbox_end(struct outbox *o, enum access_end end);
 
 /* Appends COUNT pieces. False with errno set when there is no room for them (spool.h). */
 must_check bool outbox_append(struct outbox *o, const struct iovec *iov, int count);

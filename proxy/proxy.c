@@ -17,6 +17,7 @@
 #include "proxy/request.h"
 #include "proxy/resolver.h"
 #include "proxy/session.h"
+#include "proxy/startup.h"
 #include "proxy/stragglers.h"
 
 #include <errno.h>
@@ -29,7 +30,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, TOKEN_BYTES = 1024, DRAIN_POLL_MS = 5, CUT_MS = 1000, FIRST_RESOLVE_MS = 3000 };
+enum { DRAIN_POLL_MS = 5, CUT_MS = 1000, FIRST_RESOLVE_MS = 3000 };
 
 struct running_proxy {
     struct proxy proxy;
@@ -39,66 +40,10 @@ struct running_proxy {
     struct admin_server *admin;
     struct probes *probes;
     struct admin_context admin_context;
-    char token[TOKEN_BYTES];
+    char token[STARTUP_TOKEN_BYTES];
     uint64_t upstreams_made;                         /* slots */
     struct resolver *resolvers[CONFIG_BACKENDS_MAX]; /* by slot; NULL for an IP address */
 };
-
-static void fail(struct proxy_error *error_, const char *format, ...) printf_like(2, 3);
-static void fail(struct proxy_error *error_, const char *format, ...)
-{
-    va_list values;
-    va_start(values, format);
-    vsnprintf(error_->text, sizeof error_->text, format, values);
-    va_end(values);
-}
-
-/* Every connection needs a descriptor, and so may its backend connection: takes as many as the system allows.
- */
-static void raise_descriptor_limit(void)
-{
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
-}
-
-static int open_listener(const struct config_address *address, const char *option, struct proxy_error *error_)
-{
-    const char *why = "";
-    int fd = net_listen(address, BACKLOG, &why);
-    if (fd != -1) {
-        return fd;
-    }
-    bool privileged = errno == EACCES && address->port < 1024;
-    bool v6 = strchr(address->host, ':') != NULL;
-    fail(error_, "%s %s%s%s:%u: %s: %s%s", option, v6 ? "[" : "", address->host, v6 ? "]" : "", address->port,
-         why, strerror(errno),
-         privileged ? "; ports below 1024 need root or CAP_NET_BIND_SERVICE: try --listen :8080" : "");
-    return -1;
-}
-
-static bool read_token(struct running_proxy *r, const char *path, struct proxy_error *error_)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd == -1 ? -1 : read(fd, r->token, sizeof r->token - 1);
-    int kept = errno;
-    if (fd != -1) {
-        close(fd);
-    }
-    if (got == -1) {
-        fail(error_, "admin.token_file %s: %s", path, strerror(kept));
-        return false;
-    }
-    r->token[got] = '\0';
-    r->token[strcspn(r->token, "\r\n")] = '\0';
-    if (r->token[0] == '\0') {
-        fail(error_, "admin.token_file %s: the first line is empty, expected the token", path);
-        return false;
-    }
-    return true;
-}
 
 /* Makes what PLAN's backend in SLOT is reached by. */
 static bool make_upstream(struct running_proxy *r, const struct plan *plan, uint32_t slot,
@@ -109,15 +54,15 @@ static bool make_upstream(struct running_proxy *r, const struct plan *plan, uint
     struct net_addresses addresses;
     bool named = !net_resolve_numeric(&backend->address, &addresses);
     if (!upstream_init(upstream, &addresses, r->proxy.workers, lifetime_mean_ms(r->proxy.workers))) {
-        fail(error_, "out of memory for backend connections");
+        startup_fail(error_, "out of memory for backend connections");
         return false;
     }
     r->upstreams_made |= UINT64_C(1) << slot;
     r->resolvers[slot] =
         named ? resolver_start(backend, upstream, plan->config.resolve_ms, net_resolve) : NULL;
     if (named && r->resolvers[slot] == NULL) {
-        fail(error_, "--backend %s: can't start the thread that resolves %s: %s", backend->name,
-             backend->address.host, strerror(errno));
+        startup_fail(error_, "--backend %s: can't start the thread that resolves %s: %s", backend->name,
+                     backend->address.host, strerror(errno));
         return false;
     }
     return true;
@@ -172,6 +117,8 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
 {
     struct running_proxy *r = owner;
     struct parking_counts counts;
+    struct access_counts lines;
+    access_log_count(&r->proxy.access_log, &lines);
     parking_count(r->proxy.parking, &counts);
     *gauges_ = (struct admin_gauges){
         .connections_active = counts.active + tunnels_open(r->proxy.tunnels),
@@ -180,6 +127,8 @@ static void gauges(void *owner, struct admin_gauges *gauges_)
         .workers_total = r->proxy.workers,
         .workers_busy = pool_busy(r->pool),
         .queue_waiting = queue_waiting(&r->proxy.queue),
+        .access_log_lines = lines.lines,
+        .access_log_dropped = lines.dropped,
         .ready = !atomic_load(&r->leaving),
     };
 }
@@ -221,7 +170,8 @@ static bool make_parts(struct running_proxy *r, struct proxy_error *error_)
     p->traffic = traffic_new(config->workers + 2);
     p->parking = parking_new(config->limits.connections, config->limits.connections_per_client);
     if (p->ledger == NULL || p->evidence == NULL || p->traffic == NULL || p->parking == NULL) {
-        fail(error_, "can't make the tables: %s; lower --workers or limits.connections", strerror(errno));
+        startup_fail(error_, "can't make the tables: %s; lower --workers or limits.connections",
+                     strerror(errno));
         return false;
     }
     queue_init(&p->queue, p->ledger);
@@ -261,7 +211,7 @@ static bool start_drills(struct running_proxy *r, struct proxy_error *error_)
     }
     p->drills = drills_start();
     if (p->drills == NULL) {
-        fail(error_, "admin.drill: can't start its thread: %s", strerror(errno));
+        startup_fail(error_, "admin.drill: can't start its thread: %s", strerror(errno));
     }
     r->admin_context.drills = p->drills;
     return p->drills != NULL;
@@ -280,7 +230,8 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
         r->pool = pool_start(p);
     }
     if (r->pool == NULL) {
-        fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers, strerror(errno));
+        startup_fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers,
+                     strerror(errno));
         return false;
     }
     if (!start_drills(r, error_)) {
@@ -289,19 +240,19 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     if (*admin_fd != -1) {
         r->admin = admin_server_start(*admin_fd, &r->admin_context);
         if (r->admin == NULL) {
-            fail(error_, "--admin: can't start its thread: %s", strerror(errno));
+            startup_fail(error_, "--admin: can't start its thread: %s", strerror(errno));
             return false;
         }
         *admin_fd = -1;
     }
     r->probes = probes_start(plans_current(p->plans), p->ledger, addresses_of, r);
     if (r->probes == NULL) {
-        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
+        startup_fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
         return false;
     }
     r->listener = listener_start(p, *listen_fd);
     if (r->listener == NULL) {
-        fail(error_, "--listen: can't start its thread: %s", strerror(errno));
+        startup_fail(error_, "--listen: can't start its thread: %s", strerror(errno));
         return false;
     }
     *listen_fd = -1;
@@ -331,6 +282,7 @@ static void undo(struct running_proxy *r)
     ledger_delete(p->ledger);
     evidence_delete(p->evidence);
     release_upstreams(r, UINT64_MAX);
+    access_log_stop(&p->access_log);
     plans_delete(p->plans);
     depot_release(&p->requests);
     depot_release(&p->courses);
@@ -349,25 +301,6 @@ static bool make_plans(struct proxy *p, const struct config *config)
     return p->plans != NULL;
 }
 
-/* Gives up root, if the config says so. What only root may read has been read, and the ports are bound. */
-static bool become_user(const char *name, struct proxy_error *error_)
-{
-    struct user user;
-    if (name[0] == '\0') {
-        return true;
-    }
-    if (!user_find(name, &user)) {
-        fail(error_, "user: there is no user %s any more", name);
-        return false;
-    }
-    const char *failed = user_become(&user);
-    if (failed != NULL) {
-        fail(error_, "user: can't become %s: %s: %s; start as root or as that user, or leave the key out",
-             name, failed, strerror(errno));
-    }
-    return failed == NULL;
-}
-
 static void discard_request(void *request)
 {
     request_delete(request);
@@ -377,28 +310,34 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
 {
     struct running_proxy *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        fail(error_, "out of memory");
+        startup_fail(error_, "out of memory");
         return NULL;
     }
     if (!make_plans(&r->proxy, config)) {
-        fail(error_, "out of memory");
+        startup_fail(error_, "out of memory");
         free(r);
         return NULL;
     }
     depot_init(&r->proxy.requests, discard_request);
     depot_init(&r->proxy.courses, free);
-    raise_descriptor_limit();
+    startup_raise_descriptors();
     int admin_fd = -1;
-    int listen_fd = open_listener(&config->listen, "--listen", error_);
+    int listen_fd = startup_listen(&config->listen, "--listen", error_);
     bool started = listen_fd != -1;
     if (started && config->admin.enabled) {
-        admin_fd = open_listener(&config->admin.listen, "--admin", error_);
+        admin_fd = startup_listen(&config->admin.listen, "--admin", error_);
         started = admin_fd != -1;
     }
     if (started && config->admin.token_file[0] != '\0') {
-        started = read_token(r, config->admin.token_file, error_);
+        started = startup_read_token(config->admin.token_file, r->token, error_);
     }
-    started = started && become_user(config->user, error_) && make_parts(r, error_);
+    started = started && startup_become(config->user, error_) && make_parts(r, error_);
+    int log_fd;
+    if (started && startup_open_log(&r->proxy.access_log, config, &log_fd, error_)) {
+        access_log_direct(&r->proxy.access_log, log_fd);
+    } else {
+        started = false;
+    }
     uint16_t port = started ? net_local_port(listen_fd) : 0;
     uint16_t admin_port = admin_fd != -1 ? net_local_port(admin_fd) : 0;
     started = started && start_threads(r, &listen_fd, &admin_fd, error_);
@@ -452,10 +391,11 @@ static struct plan *plan_change(struct running_proxy *r, const struct config *co
     proxy_tidy(r);
     struct plan *next = plan_make(config, now, r->upstreams_made);
     if (next == NULL) {
-        fail(error_, "%s",
-             errno == ENOSPC ? "requests are still in flight on backends that left, and there is room for 64 "
-                               "with them; try again when they have ended"
-                             : "out of memory");
+        startup_fail(error_, "%s",
+                     errno == ENOSPC
+                         ? "requests are still in flight on backends that left, and there is room for 64 "
+                           "with them; try again when they have ended"
+                         : "out of memory");
         return NULL;
     }
     config_keep_fixed(&next->config, &now->config, log_fixed_key, NULL);
@@ -500,7 +440,7 @@ static bool prepare(struct running_proxy *r, const struct plan *next, uint64_t a
     }
     admit(&r->proxy, added);
     if (!probes_change(r->probes, next)) {
-        fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
+        startup_fail(error_, "health.probe: can't start the threads: %s", strerror(errno));
         dismiss(&r->proxy, added);
         release_upstreams(r, added);
         return false;
@@ -517,9 +457,18 @@ bool proxy_reload(struct running_proxy *r, const struct config *config, struct p
         return false;
     }
     uint64_t added = next->members & ~now->members, removed = now->members & ~next->members;
-    if (!prepare(r, next, added, error_)) {
+    bool logs_elsewhere = strcmp(next->config.access_log, now->config.access_log) != 0;
+    int log_fd = -1;
+    if ((logs_elsewhere && !startup_open_log(&p->access_log, &next->config, &log_fd, error_)) ||
+        !prepare(r, next, added, error_)) {
+        if (log_fd != -1) {
+            close(log_fd);
+        }
         plan_delete(next);
         return false;
+    }
+    if (logs_elsewhere) {
+        access_log_direct(&p->access_log, log_fd);
     }
     struct ledger_policy policy = policy_of(&next->config);
     ledger_set_policy(p->ledger, &policy);
@@ -532,6 +481,11 @@ bool proxy_reload(struct running_proxy *r, const struct config *config, struct p
     plog(CONFIG_LOG_INFO, "config reloaded: %zu backends, %d new, %d left", next->config.backend_count,
          __builtin_popcountll(added), __builtin_popcountll(removed));
     return true;
+}
+
+void proxy_reopen_log(struct running_proxy *r)
+{
+    access_log_reopen(&r->proxy.access_log, plans_current(r->proxy.plans)->config.access_log);
 }
 
 static uint32_t open_connections(const struct proxy *p)

@@ -8,6 +8,7 @@
 #include "healthd/evidence.h"
 #include "healthd/ledger.h"
 #include "healthd/traffic.h"
+#include "proxy/access_log.h"
 #include "proxy/balancer.h"
 #include "proxy/budget.h"
 #include "proxy/parking.h"
@@ -31,6 +32,7 @@ enum proxy_reader { READER_LISTENER, READER_KEEPER, READER_ADMIN, READER_WATCHDO
 struct proxy {
     struct plans *plans;
     uint32_t workers;
+    struct access_log access_log;
     struct ledger *ledger;
     struct evidence *evidence;
     struct traffic *traffic; /* one shard for each worker, then the listener's and the gate keeper's */
@@ -72,6 +74,9 @@ struct running_proxy *proxy_start(const struct config *config, struct proxy_erro
  * changed. Blocks while names of new backends are resolved. On the thread that started the proxy. */
 must_check bool proxy_reload(struct running_proxy *r, const struct config *config,
                              struct proxy_error *error_);
+
+/* Opens the access log's file once more, if there is one. The same thread. */
+void proxy_reopen_log(struct running_proxy *r);
 
 /* Frees what earlier reloads replaced and nobody uses any more. False when there is more to free later. The
  * same thread. */

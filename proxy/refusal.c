@@ -2,6 +2,8 @@
 #include "proxy/refusal.h"
 
 #include "common/log.h"
+#include "proxy/deliver.h"
+#include "proxy/reply.h"
 
 #include <stdatomic.h>
 
@@ -37,4 +39,17 @@ void refusal_log(const struct client *client, const struct http_offence *offence
         {NULL, {NULL, 0}},
     };
     plog_pairs(CONFIG_LOG_INFO, "request refused", pairs);
+}
+
+void refusal_send(struct proxy *proxy, uint32_t shard, int fd, const union net_address *peer,
+                  const struct request *request, const struct http_offence *offence)
+{
+    bool to_head = request != NULL && request->in_bytes >= 5 && memcmp(request->in, "HEAD ", 5) == 0;
+    traffic_count(proxy->traffic, shard, (unsigned)offence->status, false, false);
+    bool sent = deliver_last_reply(fd, offence, to_head);
+    if (access_log_is_on(&proxy->access_log)) {
+        struct access_entry entry = {.client = peer, .request = request, .status = (unsigned)offence->status};
+        access_log_note(&proxy->access_log, &entry, sent && !to_head ? reply_body_bytes(offence) : 0,
+                        sent ? ACCESS_WHOLE : ACCESS_CLIENT_GONE);
+    }
 }

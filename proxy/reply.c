@@ -57,18 +57,33 @@ void reply_write_options(struct writer *w, bool keep_alive, unsigned client_mino
     writer_put(w, SLICE("\r\n"));
 }
 
+enum { BODY_BYTES_MAX = 512 };
+
+static void put_body(struct writer *body, const struct http_offence *offence)
+{
+    writer_put(body, SLICE("{\"status\": "));
+    writer_put_number(body, (uint64_t)offence->status);
+    writer_put(body, SLICE(", \"error\": \""));
+    writer_put(body, slice_of(offence->name));
+    writer_put(body, SLICE("\", \"reason\": \""));
+    writer_put(body, slice_of(offence->reason));
+    writer_put(body, SLICE("\"}\n"));
+    MUST(writer_ok(body)); /* names and reasons are constants of the program */
+}
+
+size_t reply_body_bytes(const struct http_offence *offence)
+{
+    char text[BODY_BYTES_MAX];
+    struct writer body = {.at = text, .capacity = sizeof text};
+    put_body(&body, offence);
+    return body.length;
+}
+
 void reply_write(struct writer *w, const struct reply *reply)
 {
-    char body_text[512];
+    char body_text[BODY_BYTES_MAX];
     struct writer body = {.at = body_text, .capacity = sizeof body_text};
-    writer_put(&body, SLICE("{\"status\": "));
-    writer_put_number(&body, (uint64_t)reply->offence->status);
-    writer_put(&body, SLICE(", \"error\": \""));
-    writer_put(&body, slice_of(reply->offence->name));
-    writer_put(&body, SLICE("\", \"reason\": \""));
-    writer_put(&body, slice_of(reply->offence->reason));
-    writer_put(&body, SLICE("\"}\n"));
-    MUST(writer_ok(&body)); /* names and reasons are constants of the program */
+    put_body(&body, reply->offence);
 
     writer_put(w, SLICE("HTTP/1.1 "));
     writer_put_number(w, (uint64_t)reply->offence->status);

@@ -21,6 +21,9 @@ enum { REPLY_BYTES_MAX = 1024 }; /* every reply fits */
 /* Writes the whole response: head and body. */
 void reply_write(struct writer *w, const struct reply *reply);
 
+/* The length of the body of a reply for OFFENCE, in bytes. */
+size_t reply_body_bytes(const struct http_offence *offence);
+
 /* Writes the answer to an OPTIONS request that may go no further (RFC 9110, 7.6.2): 200 with Allow. */
 void reply_write_options(struct writer *w, bool keep_alive, unsigned client_minor, struct slice date);
 

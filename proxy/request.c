@@ -53,6 +53,7 @@ static void forget(struct request *r)
     r->begun = 0;
     r->body_begun = 0;
     r->wants_continue = false;
+    r->has_head = false;
     r->scan = (struct http_head_scan){.kind = HTTP_KIND_REQUEST};
     r->body = (struct slice){NULL, 0};
     http_chunk_release(&r->chunk);
@@ -128,7 +129,8 @@ static const struct http_offence *begin_body(struct request *r, const struct req
     }
     const struct http_offence *offence =
         http_decode(&r->head, HTTP_KIND_REQUEST, r->in + r->scan.start, head_bytes - r->scan.start);
-    if (offence == NULL) {
+    r->has_head = offence == NULL;
+    if (r->has_head) {
         offence = http_framing_request(&r->head, &r->framing);
     }
     if (offence != NULL) {

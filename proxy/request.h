@@ -35,6 +35,7 @@ struct request {
     bool wants_continue; /* Expect: 100-continue, and no byte of the body has come yet */
     struct http_head_scan scan;
     struct http_head head; /* slices point into IN, which does not move any more */
+    bool has_head;         /* HEAD has been decoded */
     struct http_framing framing;
     struct http_chunk chunk;
     struct slice body;  /* the body, when it stands in IN */

@@ -25,6 +25,12 @@ static void drop_request(struct client *client)
     client->request = NULL;
 }
 
+static void end_outbox(struct client *client, enum access_end end)
+{
+    outbox_end(client->outbox, end);
+    client->outbox = NULL;
+}
+
 /* Closes the connection, whatever it was in the middle of. */
 static void hang_up(struct parking *parking, struct client *client)
 {
@@ -32,8 +38,7 @@ static void hang_up(struct parking *parking, struct client *client)
         exchange_abandon(client);
     }
     drop_request(client);
-    outbox_delete(client->outbox);
-    client->outbox = NULL;
+    end_outbox(client, ACCESS_CLIENT_GONE);
     parking_close(parking, client);
 }
 
@@ -72,9 +77,7 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
                    const struct http_offence *offence)
 {
     refusal_log(client, offence, (struct slice){request->in, request->in_bytes});
-    traffic_count(proxy->traffic, shard, (unsigned)offence->status, false, false);
-    bool to_head = request->in_bytes >= 5 && memcmp(request->in, "HEAD ", 5) == 0;
-    deliver_last_reply(client->fd, offence, to_head);
+    refusal_send(proxy, shard, client->fd, &client->peer, request, offence);
 }
 
 /* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, by what it has
@@ -117,6 +120,7 @@ void session_overdue(void *owner, struct client *client, enum parking_phase phas
         }
     }
     if (phase == PARKING_WRITING) {
+        end_outbox(client, ACCESS_CLIENT_SLOW);
         net_reset_on_close(client->fd); /* frees what the kernel still holds for it, and tells it */
     }
     if (phase != PARKING_READING || client->awaits_proxy_header) {
@@ -131,6 +135,7 @@ void session_abandon(void *owner, struct client *client, enum parking_phase phas
 {
     struct proxy *proxy = owner;
     (void)phase;
+    end_outbox(client, ACCESS_STOPPED);
     hang_up(proxy->parking, client);
 }
 
@@ -352,8 +357,7 @@ static bool empty_outbox(struct session_worker *w, struct client *client)
         progress = outbox_flush(outbox, client->fd);
     }
     bool keep_alive = outbox->keep_alive && !atomic_load_explicit(&proxy->draining, memory_order_relaxed);
-    outbox_delete(outbox);
-    client->outbox = NULL;
+    end_outbox(client, progress == OUTBOX_FAILED ? ACCESS_CLIENT_GONE : ACCESS_WHOLE);
     if (progress == OUTBOX_FAILED || !parking_want_writable(proxy->parking, client, false)) {
         hang_up(proxy->parking, client);
         return false;
@@ -468,12 +472,13 @@ static bool turn_is_over(struct client *client)
 }
 
 /* There is no memory to serve CLIENT. */
-static void give_up(struct parking *parking, struct client *client)
+static void give_up(struct session_worker *w, struct client *client)
 {
-    if (client->linger_until == 0 && client->outbox == NULL) {
-        deliver_last_reply(client->fd, &http_offence_no_memory, false);
+    struct proxy *proxy = w->exchange.proxy;
+    if (client->linger_until == 0 && client->outbox == NULL && client->course == NULL) {
+        refusal_send(proxy, w->exchange.shard, client->fd, &client->peer, NULL, &http_offence_no_memory);
     }
-    hang_up(parking, client);
+    hang_up(proxy->parking, client);
 }
 
 /* From now on W goes by the plan in force. False without memory for it: then nothing may be exchanged. */
@@ -494,7 +499,7 @@ static bool resume(struct session_worker *w, struct client *client)
         return false;
     }
     if (!hold_plan(w)) {
-        give_up(w->exchange.proxy->parking, client);
+        give_up(w, client);
         return false;
     }
     return true;
@@ -522,7 +527,7 @@ static void serve(struct session_worker *w, struct client *client)
         return;
     }
     if (!equip(w, client)) {
-        give_up(parking, client);
+        give_up(w, client);
         return;
     }
     while (read_request(w, client)) {
@@ -536,7 +541,7 @@ static void serve(struct session_worker *w, struct client *client)
             return;
         }
         if (!hold_plan(w)) {
-            give_up(parking, client);
+            give_up(w, client);
             return;
         }
         if (turn_is_over(client) && yield(w, client)) {
@@ -554,7 +559,7 @@ bool session_serve(struct session_worker *w, struct client *client, bool maybe_l
                   waited_for_worker_ms(client, clock_mono()) > config_of(w)->timeouts.queue_ms;
         serve(w, client);
     } else {
-        give_up(w->exchange.proxy->parking, client);
+        give_up(w, client);
     }
     exchange_let_plan_go(&w->exchange);
     return w->left;

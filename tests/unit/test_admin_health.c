@@ -57,18 +57,23 @@ START_TEST(overload_stands_beside_the_evidence)
 {
     plan->config.backends[1].max_in_flight = 7;
     gauges.queue_waiting = 3;
+    gauges.access_log_lines = 4;
+    gauges.access_log_dropped = 5;
     traffic_note(context.traffic, 0, TRAFFIC_WAITED);
     traffic_note(context.traffic, 0, TRAFFIC_WAITED);
     traffic_note(context.traffic, 0, TRAFFIC_BACKENDS_FULL);
     traffic_note(context.traffic, 0, TRAFFIC_RETRIES_DENIED);
     json_t *json = ask("GET", "/admin/stats", NULL, 200, NULL);
     ck_assert_ptr_null(json_object_get(json, "overload"));
+    ck_assert_ptr_null(json_object_get(json, "access_log"));
     json_decref(json);
     json = ask("GET", "/admin/stats?evidence=1", NULL, 200, NULL);
     ck_assert_int_eq(count_at(json, "overload.waiting"), 3);
     ck_assert_int_eq(count_at(json, "overload.waited"), 2);
     ck_assert_int_eq(count_at(json, "overload.backends_full"), 1);
     ck_assert_int_eq(count_at(json, "overload.retries_denied"), 1);
+    ck_assert_int_eq(count_at(json, "access_log.lines"), 4);
+    ck_assert_int_eq(count_at(json, "access_log.dropped"), 5);
     ck_assert_int_eq(count_at(json, "backends.0.max_in_flight"), 0);
     ck_assert_int_eq(count_at(json, "backends.1.max_in_flight"), 7);
     json_decref(json);

@@ -13,7 +13,7 @@
     "\"drain_ms\", "                                                                                         \
     "\"admin\", "                                                                                            \
     "\"backends\", \"balance\", \"hash_on\", \"resolve_ms\", \"health\", \"retry\", \"timeouts\", "          \
-    "\"limits\", "                                                                                           \
+    "\"limits\", \"access_log\", "                                                                           \
     "\"log_level\" or \"log_format\""
 #define NETWORKS "expected an array of up to 64 addresses or ADDRESS/BITS"
 #define NETWORK  "expected an address or ADDRESS/BITS"
@@ -54,7 +54,7 @@ static const struct wrong wrongs[] = {
     {"{\"Listen\": \":80\"}", "1:2: unknown key \"Listen\", did you mean \"listen\"?"},
     {"{\"wor\\u006bes\": 1}", "1:2: unknown key \"wor\\u006bes\", did you mean \"workers\"?"},
     {"{\"\": null}", "1:2: unknown key \"\", expected " ROOT_KEYS},
-    {"{\"access_log\": \"off\"}", "1:2: unknown key \"access_log\", expected " ROOT_KEYS},
+    {"{\"colour\": \"off\"}", "1:2: unknown key \"colour\", expected " ROOT_KEYS},
     {"{\"admin.listen\": \"off\"}", "1:2: unknown key \"admin.listen\", expected " ROOT_KEYS},
     {"{\"backends[]\": 1}", "1:2: unknown key \"backends[]\", did you mean \"backends\"?"},
     {"{\"admin\": {\"peers\": null}}",

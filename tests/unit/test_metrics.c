@@ -67,6 +67,12 @@ static const char everything[] =
     "budget was spent.\n"
     "# TYPE holdfast_overload_retries_denied_total counter\n"
     "holdfast_overload_retries_denied_total 44\n"
+    "# HELP holdfast_access_log_lines_total Lines of the access log since start.\n"
+    "# TYPE holdfast_access_log_lines_total counter\n"
+    "holdfast_access_log_lines_total 37\n"
+    "# HELP holdfast_access_log_dropped_total Lines of the access log that were lost.\n"
+    "# TYPE holdfast_access_log_dropped_total counter\n"
+    "holdfast_access_log_dropped_total 38\n"
     "# HELP holdfast_backend_up Whether the backend is in rotation.\n"
     "# TYPE holdfast_backend_up gauge\n"
     "holdfast_backend_up{backend=\"gcp\"} 0\n"
@@ -157,6 +163,8 @@ static void some_of_everything(void)
                                    .workers_total = 34,
                                    .workers_busy = 35,
                                    .queue_waiting = 36,
+                                   .access_log_lines = 37,
+                                   .access_log_dropped = 38,
                                    .ready = true};
     const unsigned statuses[] = {200, 301, 404, 500};
     for (int i = 0; i < 4; i++) {
