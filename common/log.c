@@ -6,6 +6,7 @@
 #include "common/clock.h"
 #include "common/log_line.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
@@ -51,19 +52,25 @@ static void open_log(void)
 }
 
 /* A full pipe that nobody reads must not stop a worker: after one wait the lines are lost (there is nowhere
- * to say so) until there is room again. */
+ * to say so) until there is room again. Who finds that another thread has taken the room waits on, within the
+ * same wait. */
 static void write_line(struct slice line)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     static _Atomic bool stuck;
     pthread_once(&once, open_log);
-    struct pollfd room = {.fd = log_fd, .events = POLLOUT};
-    int ready = poll(&room, 1, atomic_load_explicit(&stuck, memory_order_relaxed) ? 0 : ROOM_WAIT_MS);
-    atomic_store_explicit(&stuck, ready == 0, memory_order_relaxed);
-    if (ready == 1 && (room.revents & POLLOUT) != 0) {
-        ssize_t written = write(log_fd, line.at, line.length);
-        (void)written;
-    }
+    bool was_stuck = atomic_load_explicit(&stuck, memory_order_relaxed);
+    mono_ns deadline = deadline_after_ms(clock_mono(), was_stuck ? 0 : ROOM_WAIT_MS);
+    bool full;
+    do {
+        struct pollfd room = {.fd = log_fd, .events = POLLOUT};
+        int ready = poll(&room, 1, deadline_poll_ms(deadline, clock_mono()));
+        full = ready == 0;
+        if (ready == 1 && (room.revents & POLLOUT) != 0) {
+            full = write(log_fd, line.at, line.length) == -1 && errno == EAGAIN;
+        }
+    } while (full && clock_mono() < deadline);
+    atomic_store_explicit(&stuck, full, memory_order_relaxed);
 }
 
 void plog_pairs(enum config_log_level level, const char *message, const struct plog_pair *pairs)
