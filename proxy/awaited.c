@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/awaited.h"
 
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 
 enum { CAPACITY_MAX = 1 << 20 };
 
 struct row {
     _Atomic uint64_t client_plus_one; /* 0: nobody waits */
     _Atomic bool registered;          /* its owner's; a number passes to its next owner by the kernel */
-    _Atomic bool in_doubt;
 };
 
 struct awaited {
@@ -72,7 +69,6 @@ void awaited_fresh(struct awaited *t, int fd)
     struct row *row = row_of(t, fd);
     if (row != NULL) {
         atomic_store_explicit(&row->registered, false, memory_order_relaxed);
-        atomic_store_explicit(&row->in_doubt, false, memory_order_relaxed);
         atomic_store_explicit(&row->client_plus_one, 0, memory_order_relaxed);
     }
 }
@@ -123,33 +119,6 @@ void awaited_leave(struct awaited *t, int fd)
         epoll_ctl(t->sets[1], EPOLL_CTL_DEL, fd, &unused);
         atomic_store_explicit(&row->registered, false, memory_order_relaxed);
     }
-}
-
-void awaited_doubt(struct awaited *t, int fd)
-{
-    struct row *row = row_of(t, fd);
-    if (row != NULL) {
-        atomic_store_explicit(&row->in_doubt, true, memory_order_release);
-    }
-}
-
-void awaited_note(struct awaited *t, uint32_t fd, uint32_t flags)
-{
-    bool ends = (flags & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-    if (ends || awaited_by(t, fd) == AWAITED_NOBODY) {
-        awaited_doubt(t, (int)fd);
-    }
-}
-
-bool awaited_is_quiet(struct awaited *t, int fd)
-{
-    struct row *row = row_of(t, fd);
-    if (row != NULL && is_registered(row) &&
-        !atomic_exchange_explicit(&row->in_doubt, false, memory_order_acquire)) {
-        return true;
-    }
-    char byte;
-    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && (errno == EAGAIN || errno == EWOULDBLOCK);
 }
 
 uint64_t awaited_by(const struct awaited *t, uint32_t fd)

@@ -5,11 +5,7 @@
  * system call. A worker that is about to block on it takes it out, lest each piece wake others for nothing.
  *
  * An event may be late: the connection may be closed by then, and its number another's. It then finds the
- * wrong client, who looks, finds nothing, and goes on waiting.
- *
- * A connection at rest must have nothing to read when it is lent again: an end of file, or bytes that nobody
- * asked for, would be taken for the next answer. While it rests, what comes makes an event, and who fetches
- * that puts the connection in doubt. So only those in doubt are looked at, which costs a system call. */
+ * wrong client, who looks, finds nothing, and goes on waiting. */
 #ifndef HOLDFAST_PROXY_AWAITED_H
 #define HOLDFAST_PROXY_AWAITED_H
 
@@ -44,16 +40,6 @@ void awaited_settle(struct awaited *t, int fd);
 
 /* Takes FD out of the epoll sets; the caller owns it, and nobody waits for it there. */
 void awaited_leave(struct awaited *t, int fd);
-
-/* FD may have something to read of which no event will tell, or somebody else got the event. Any thread. */
-void awaited_doubt(struct awaited *t, int fd);
-
-/* An event with FLAGS (epoll_ctl(2)) was fetched for FD. Any thread. */
-void awaited_note(struct awaited *t, uint32_t fd, uint32_t flags);
-
-/* Whether nothing has come on FD, which is at rest and the caller's. Looks at the socket when it is in doubt.
- */
-must_check bool awaited_is_quiet(struct awaited *t, int fd);
 
 /* The client who waits for FD, or AWAITED_NOBODY. Any thread. */
 uint64_t awaited_by(const struct awaited *t, uint32_t fd);

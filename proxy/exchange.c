@@ -94,9 +94,6 @@ static void settle_connection(const struct course *c, struct response *r, uint32
 {
     if (r->fd != -1 && r->whole && r->head.status != 101) {
         if (response_connection_reusable(r)) {
-            if (!r->drained) {
-                parking_doubt(c->x->proxy->parking, r->fd);
-            }
             upstream_give_back(&c->x->proxy->upstreams[backend], r->fd, r->tag, clock_mono());
         } else {
             close(r->fd);

@@ -7,7 +7,6 @@
 #include "proxy/trial.h"
 
 #include <poll.h>
-#include <unistd.h>
 
 enum { LEGS = 2 };
 
@@ -41,26 +40,12 @@ void hedge_route(struct proxy *proxy, uint32_t slot, struct upstream_route *rout
     }
 }
 
-/* Whether FD, which was at rest, still is as it was left; closes it when not. */
-static bool is_usable(const struct attempt *a, int fd)
-{
-    bool usable = parking_is_quiet(a->proxy->parking, fd);
-    if (!usable) {
-        close(fd);
-    }
-    return usable;
-}
-
 bool hedge_take_idle(const struct attempt *a, const struct upstream_route *route, struct hedge_link *link_)
 {
-    struct upstream *upstream = &a->proxy->upstreams[a->backend];
     *link_ = (struct hedge_link){.fd = -1, .idle = true};
-    if (!a->may_replay) {
-        return false;
+    if (a->may_replay) {
+        link_->fd = upstream_take_idle(&a->proxy->upstreams[a->backend], route, &link_->tag);
     }
-    do {
-        link_->fd = upstream_take_idle(upstream, route, &link_->tag);
-    } while (link_->fd != -1 && !is_usable(a, link_->fd));
     return link_->fd != -1;
 }
 

@@ -282,13 +282,8 @@ static struct client *take_event(struct parking *p, const struct parking_event *
     if (!is_of_backend(event)) {
         return take_slot(p, event->what, false, event->flags);
     }
-    uint32_t fd = backend_of(event);
-    uint64_t client = awaited_by(p->awaited, fd);
-    struct client *taken = client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
-    if (taken == NULL) {
-        awaited_doubt(p->awaited, (int)fd); /* who has the connection may not look at it any more */
-    }
-    return taken;
+    uint64_t client = awaited_by(p->awaited, backend_of(event));
+    return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
 }
 
 static void write_one(int event_fd)
@@ -343,11 +338,7 @@ static uint32_t take_events(struct parking *p, struct parking_batch *b, enum par
     int count = epoll_wait(set_of(p, source), events, (int)most, timeout_ms);
     MUST(count != -1 || errno == EINTR);
     for (int i = 0; i < count; i++) {
-        struct parking_event event = {.what = events[i].data.u64, .flags = events[i].events};
-        if (is_of_backend(&event) && event.what < WAKE_EVENT) {
-            awaited_note(p->awaited, backend_of(&event), event.flags);
-        }
-        b->events[b->count++] = event;
+        b->events[b->count++] = (struct parking_event){.what = events[i].data.u64, .flags = events[i].events};
     }
     return b->count;
 }
@@ -429,16 +420,6 @@ void parking_settle(struct parking *p, int backend_fd)
 void parking_leave(struct parking *p, int backend_fd)
 {
     awaited_leave(p->awaited, backend_fd);
-}
-
-void parking_doubt(struct parking *p, int backend_fd)
-{
-    awaited_doubt(p->awaited, backend_fd);
-}
-
-bool parking_is_quiet(struct parking *p, int backend_fd)
-{
-    return awaited_is_quiet(p->awaited, backend_fd);
 }
 
 bool parking_client_is_gone(const struct parking *p, uint32_t slot)

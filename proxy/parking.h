@@ -150,13 +150,6 @@ void parking_settle(struct parking *p, int backend_fd);
 /* No more events on BACKEND_FD, which the caller owns: it will wait for it itself. */
 void parking_leave(struct parking *p, int backend_fd);
 
-/* BACKEND_FD, which the caller owns and will give to its pool, may hold bytes that were there before. */
-void parking_doubt(struct parking *p, int backend_fd);
-
-/* Whether nothing has come on BACKEND_FD, which was at rest and is the caller's now: it may be used. Seldom
- * more than a look into memory (awaited.h). */
-must_check bool parking_is_quiet(struct parking *p, int backend_fd);
-
 /* Takes the next connection of a client that has something to read, in order, or NULL when there is none.
  * Answers that come before it are left to workers. */
 struct client *parking_take_now(struct parking *p);

@@ -42,7 +42,6 @@ void response_clear(struct response *r)
     r->before_wait = NULL;
     r->ended = false;
     r->reset = false;
-    r->drained = false;
     r->offence = NULL;
 }
 
@@ -105,7 +104,6 @@ static ssize_t fill(struct response *r, size_t room, int flags)
     ssize_t got = net_recv(r->fd, r->buffer + r->bytes, room, flags);
     r->ended = got <= 0;
     r->reset = got == -1;
-    r->drained = got < (ssize_t)room;
     if (got > 0) {
         r->bytes += (size_t)got;
     }
@@ -130,7 +128,6 @@ bool response_peek(struct response *r)
     }
     r->ended = got <= 0;
     r->reset = got == -1;
-    r->drained = got < (ssize_t)r->capacity;
     r->bytes = got > 0 ? (size_t)got : 0;
     return true;
 }

@@ -35,7 +35,6 @@ struct response {
     void *owner;
     bool ended;                         /* a read met the end of the connection, or */
     bool reset;                         /* its reset */
-    bool drained;                       /* the last read left nothing: more will make an event */
     const struct http_offence *offence; /* with RESPONSE_MALFORMED */
 };
 

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The pool is a stack: the connection used last is the one least likely to have been closed by the backend,
- * and the ones below it rest until they are trimmed. Every close happens outside the lock. */
+ * and the ones below it rest until they are trimmed. One look at the socket before it is lent (a read that
+ * does not wait) finds both a closed connection and an answer that nobody asked for; without it, such an
+ * answer would be taken for that of the next request. It can't be spared by waiting for the epoll sets' word
+ * that something has come: while all workers are busy nobody has fetched that yet. The look and every close
+ * happen outside the lock. */
 #include "proxy/upstream.h"
 
 #include "proxy/lifetime.h"
@@ -116,24 +120,42 @@ void upstream_note_failed(struct upstream *u, const struct upstream_tag *tag)
     }
 }
 
-int upstream_take_idle(struct upstream *u, const struct upstream_route *route, struct upstream_tag *tag_)
+static bool is_quiet(int fd)
+{
+    char byte;
+    return recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == -1 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
+/* Takes the topmost connection to the address of *TAG out of the pool, and fills *TAG; -1 without one. */
+static int pop(struct upstream *u, struct upstream_tag *tag)
 {
     int fd = -1;
-    *tag_ = upstream_tag(route, 0);
     lock_take(&u->shared.lock);
     uint32_t i = u->shared.count;
-    while (i > 0 && u->shared.idle[i - 1].tag.address != tag_->address) {
+    while (i > 0 && u->shared.idle[i - 1].tag.address != tag->address) {
         i--;
     }
     if (i > 0) {
         fd = u->shared.idle[i - 1].fd;
-        *tag_ = u->shared.idle[i - 1].tag;
+        *tag = u->shared.idle[i - 1].tag;
         u->shared.count--;
         memmove(&u->shared.idle[i - 1], &u->shared.idle[i],
                 (u->shared.count - (i - 1)) * sizeof *u->shared.idle);
     }
     lock_free(&u->shared.lock);
     return fd;
+}
+
+int upstream_take_idle(struct upstream *u, const struct upstream_route *route, struct upstream_tag *tag_)
+{
+    *tag_ = upstream_tag(route, 0);
+    for (;;) {
+        int fd = pop(u, tag_);
+        if (fd == -1 || is_quiet(fd)) {
+            return fd;
+        }
+        close(fd);
+    }
 }
 
 /* Makes FD's *TAG, which is void, that of its address in the list that is shown. False when it is not in it.

@@ -82,8 +82,8 @@ void upstream_divert(struct upstream_route *route, const union net_address *addr
 struct upstream_tag upstream_tag(const struct upstream_route *route, uint32_t i);
 
 /* Lends the idle connection to the first address of ROUTE that was used last, with its *TAG_, or -1 when
- * there is none. Something may have come on it meanwhile (an end of file, bytes that nobody asked for): the
- * caller must see to that, parking_is_quiet(). Any thread, no lock held. */
+ * there is none. Those on which something came meanwhile (an end of file, bytes that nobody asked for) are
+ * closed on the way. Any thread, no lock held. */
 int upstream_take_idle(struct upstream *u, const struct upstream_route *route, struct upstream_tag *tag_);
 
 /* A connection with *TAG is open: its life begins NOW. Any thread, no lock. */

@@ -205,90 +205,6 @@ START_TEST(what_is_given_back_goes_to_another_worker)
 }
 END_TEST
 
-static void end_cleanly(int peer)
-{
-    ck_assert_int_eq(shutdown(peer, SHUT_WR), 0);
-}
-
-static void close_it(int peer)
-{
-    ck_assert_int_eq(dup2(STDIN_FILENO, peer), peer); /* closes it, but keeps the number */
-}
-
-static void send_unasked(int peer)
-{
-    script_say(peer, "HTTP/1.1 200 OK\r\n");
-}
-
-/* What a backend may do to a resting connection; each makes it unfit. */
-static void (*const mischiefs[])(int peer) = {end_cleanly, close_it, send_unasked};
-
-START_TEST(what_comes_on_a_connection_at_rest_is_found)
-{
-    struct scene s = begin();
-    parking_settle(s.parking, s.backend);
-    ck_assert(parking_is_quiet(s.parking, s.backend));
-    mischiefs[_i](s.origin);
-    ck_assert_ptr_null(look(s.parking, PARKING_ALL)); /* any worker's */
-    ck_assert(!parking_is_quiet(s.parking, s.backend));
-    finish(&s);
-}
-END_TEST
-
-START_TEST(what_came_before_a_connection_rested_is_found)
-{
-    struct scene s = begin();
-    mischiefs[_i](s.origin);
-    struct client *none = look(s.parking, PARKING_ALL); /* its owner is at work on it */
-    ck_assert_ptr_null(none);
-    parking_settle(s.parking, s.backend);
-    ck_assert(!parking_is_quiet(s.parking, s.backend));
-    finish(&s);
-}
-END_TEST
-
-START_TEST(an_end_that_came_with_the_answer_is_found)
-{
-    struct scene s = begin();
-    ck_assert(park(&s));
-    script_say(s.origin, "answer");
-    end_cleanly(s.origin);
-    ck_assert_ptr_eq(look(s.parking, PARKING_ALL), s.client);
-    char answer[sizeof "answer" - 1];
-    ck_assert_int_eq(recv(s.backend, answer, sizeof answer, 0), sizeof answer);
-    parking_settle(s.parking, s.backend);
-    ck_assert(!parking_is_quiet(s.parking, s.backend));
-    finish(&s);
-}
-END_TEST
-
-START_TEST(a_connection_in_doubt_is_looked_at)
-{
-    struct scene s = begin();
-    parking_settle(s.parking, s.backend);
-    send_unasked(s.origin);
-    parking_doubt(s.parking, s.backend);
-    ck_assert(!parking_is_quiet(s.parking, s.backend));
-    char line[17];
-    ck_assert_int_eq(recv(s.backend, line, sizeof line, 0), sizeof line);
-    parking_doubt(s.parking, s.backend);
-    ck_assert_msg(parking_is_quiet(s.parking, s.backend), "a fit connection is thrown away");
-    finish(&s);
-}
-END_TEST
-
-START_TEST(a_connection_outside_the_sets_is_looked_at)
-{
-    struct scene s = begin();
-    parking_settle(s.parking, s.backend);
-    parking_leave(s.parking, s.backend);
-    ck_assert(parking_is_quiet(s.parking, s.backend));
-    mischiefs[_i](s.origin);
-    ck_assert(!parking_is_quiet(s.parking, s.backend));
-    finish(&s);
-}
-END_TEST
-
 START_TEST(seats_are_bounded_and_who_stands_is_told)
 {
     struct seats seats = {.free = 3};
@@ -318,11 +234,6 @@ int main(void)
     tcase_add_test(all, a_client_that_has_gone_waits_no_longer);
     tcase_add_test(all, a_connection_that_nobody_awaits_wakes_nobody);
     tcase_add_test(all, what_is_given_back_goes_to_another_worker);
-    tcase_add_loop_test(all, what_comes_on_a_connection_at_rest_is_found, 0, 3);
-    tcase_add_loop_test(all, what_came_before_a_connection_rested_is_found, 0, 3);
-    tcase_add_test(all, an_end_that_came_with_the_answer_is_found);
-    tcase_add_test(all, a_connection_in_doubt_is_looked_at);
-    tcase_add_loop_test(all, a_connection_outside_the_sets_is_looked_at, 0, 3);
     tcase_add_test(all, seats_are_bounded_and_who_stands_is_told);
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);

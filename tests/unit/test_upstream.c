@@ -37,6 +37,13 @@ static int connect_pair(struct upstream *u, int listener, int *peer_)
     return fd;
 }
 
+/* Waits until something (its end included) has come on FD: what its peer did has then arrived. */
+static void await_arrival(int fd)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    ck_assert_int_eq(poll(&wait, 1, 5000), 1);
+}
+
 START_TEST(the_last_one_used_is_lent_first)
 {
     union net_address a;
@@ -62,6 +69,57 @@ START_TEST(the_last_one_used_is_lent_first)
         char byte;
         ck_assert_int_eq(recv(peers[i], &byte, 1, 0), 1);
         close(fds[i]);
+        close(peers[i]);
+    }
+    upstream_release(&u);
+    close(listener);
+}
+END_TEST
+
+static void end_cleanly(int peer)
+{
+    ck_assert_int_eq(shutdown(peer, SHUT_WR), 0);
+}
+
+static void reset(int peer)
+{
+    struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+    ck_assert_int_eq(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    ck_assert_int_eq(dup2(STDIN_FILENO, peer), peer); /* closes it, but keeps the number */
+}
+
+static void send_unasked(int peer)
+{
+    ck_assert_int_eq(send(peer, "HTTP/1.1 200 OK\r\n", 17, 0), 17);
+}
+
+/* What a backend may do to a resting connection; each makes it unfit. */
+static void (*const mischiefs[])(int peer) = {end_cleanly, reset, send_unasked};
+
+START_TEST(unfit_ones_are_closed_on_the_way)
+{
+    union net_address a;
+    int listener = listen_on("127.0.0.1", 16, &a);
+    struct upstream u = upstream_of(8, 1, &a);
+    int peers[4];
+    int fds[4];
+    for (int i = 0; i < 4; i++) {
+        fds[i] = connect_pair(&u, listener, &peers[i]);
+        give_back(&u, fds[i], 0);
+    }
+    mischiefs[_i](peers[3]);
+    mischiefs[_i](peers[2]);
+    mischiefs[_i](peers[0]);
+    await_arrival(fds[3]);
+    await_arrival(fds[2]);
+    await_arrival(fds[0]);
+    ck_assert_int_eq(take(&u), fds[1]);
+    ck_assert(is_closed(fds[3]));
+    ck_assert(is_closed(fds[2]));
+    ck_assert_int_eq(take(&u), -1);
+    ck_assert(is_closed(fds[0]));
+    close(fds[1]);
+    for (int i = 0; i < 4; i++) {
         close(peers[i]);
     }
     upstream_release(&u);
@@ -411,6 +469,8 @@ int main(void)
 {
     TCase *upstream = tcase_create("upstream");
     tcase_add_test(upstream, the_last_one_used_is_lent_first);
+    tcase_add_loop_test(upstream, unfit_ones_are_closed_on_the_way, 0,
+                        (int)(sizeof mischiefs / sizeof mischiefs[0]));
     tcase_add_test(upstream, a_full_pool_closes_what_is_given_back);
     tcase_add_test(upstream, trim_closes_those_that_rested_too_long);
     tcase_add_test(upstream, a_new_connection_is_blocking);
