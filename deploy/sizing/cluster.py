@@ -47,7 +47,8 @@ class Curve:
 
 @dataclass(frozen=True)
 class Cloud:
-    """Assumptions about one cloud; assumptions.json says where each comes from. Times in seconds."""
+    """Assumptions about one cloud: guesses, not measured and without a source, until assumptions.json has what one sees on
+    one's own. Times in seconds."""
     pod_start_s: int        # from the decision to ready, on a node that has room and the image
     node_start_s: int       # from a pod that finds no room to a node that takes it
     metric_period_s: int    # between two samples, and the time each is a mean of
