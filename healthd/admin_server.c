@@ -21,12 +21,12 @@
 #include "common/http_head.h"
 #include "common/log.h"
 #include "common/panic.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -519,17 +519,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Starts the thread with every signal blocked: they are for the main thread. Returns an errno value, or 0. */
-static int start_thread(struct admin_server *s)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    MUST_0(pthread_sigmask(SIG_SETMASK, &all, &before));
-    int error = pthread_create(&s->thread, NULL, run, s);
-    MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
-    return error;
-}
-
 struct admin_server *admin_server_start(int listen_fd, const struct admin_context *context)
 {
     struct admin_server *s = calloc(1, sizeof *s);
@@ -544,7 +533,7 @@ struct admin_server *admin_server_start(int listen_fd, const struct admin_contex
     if (s->stop_fd < 0 || flags < 0 || fcntl(listen_fd, F_SETFL, flags | O_NONBLOCK) != 0) {
         error = errno;
     } else {
-        error = start_thread(s);
+        error = thread_start(&s->thread, 0, run, s);
     }
     if (error != 0) {
         if (s->stop_fd >= 0) {

@@ -12,11 +12,11 @@
 #include "common/lock.h"
 #include "common/log.h"
 #include "common/panic.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -388,18 +388,7 @@ struct drills *drills_start(void)
     }
     lock_init(&d->lock);
     d->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = d->wake_fd == -1 ? errno : 0;
-    if (error == 0) {
-        sigset_t every, before;
-        pthread_attr_t attributes;
-        sigfillset(&every);
-        MUST_0(pthread_attr_init(&attributes));
-        MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
-        MUST_0(pthread_sigmask(SIG_SETMASK, &every, &before));
-        error = pthread_create(&d->thread, &attributes, run, d);
-        MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
-        MUST_0(pthread_attr_destroy(&attributes));
-    }
+    int error = d->wake_fd == -1 ? errno : thread_start(&d->thread, STACK_BYTES, run, d);
     if (error != 0) {
         if (d->wake_fd != -1) {
             close(d->wake_fd);

@@ -13,12 +13,12 @@
 #include "common/log.h"
 #include "common/panic.h"
 #include "common/random.h"
+#include "common/thread.h"
 #include "healthd/probe_track.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,21 +238,6 @@ static void *run(void *argument)
     return NULL;
 }
 
-/* Starts P's thread. Returns an errno value, or 0. */
-static int start_thread(struct prober *p)
-{
-    sigset_t every, before;
-    pthread_attr_t attributes;
-    sigfillset(&every);
-    MUST_0(pthread_attr_init(&attributes));
-    MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
-    MUST_0(pthread_sigmask(SIG_SETMASK, &every, &before));
-    int error = pthread_create(&p->thread, &attributes, run, p);
-    MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
-    MUST_0(pthread_attr_destroy(&attributes));
-    return error;
-}
-
 /* What PLAN wants to be done about the backend in SLOT. */
 static void errand_init(struct errand *e, const struct plan *plan, uint32_t slot)
 {
@@ -294,7 +279,7 @@ static struct prober *prober_start(struct probes *probes, const struct errand *e
     p->probes = probes;
     p->errand = *errand;
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int error = p->stop_fd == -1 ? errno : start_thread(p);
+    int error = p->stop_fd == -1 ? errno : thread_start(&p->thread, STACK_BYTES, run, p);
     if (error != 0) {
         if (p->stop_fd != -1) {
             close(p->stop_fd);

@@ -3,12 +3,13 @@
  * whoever comes last, the stop or the thread, frees the resolver. */
 #include "proxy/resolver.h"
 
+#include "common/condition.h"
 #include "common/log.h"
 #include "common/panic.h"
+#include "common/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,8 +116,7 @@ static bool rest(struct resolver *r)
     pthread_cond_broadcast(&r->changed);
     mono_ns due = due_after(r, answered);
     while (!r->stopped && clock_mono() < due) {
-        struct timespec until = {.tv_sec = due / NS_PER_S, .tv_nsec = due % NS_PER_S};
-        pthread_cond_timedwait(&r->changed, &r->mutex, &until);
+        condition_wait(&r->changed, &r->mutex, due);
         due = due_after(r, answered); /* it may be another one now */
     }
     bool goes_on = !r->stopped;
@@ -146,20 +146,6 @@ static void *resolver_main(void *argument)
     return NULL;
 }
 
-static int start_thread(struct resolver *r)
-{
-    sigset_t every, before;
-    pthread_attr_t attributes;
-    sigfillset(&every);
-    MUST_0(pthread_attr_init(&attributes));
-    MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
-    MUST_0(pthread_sigmask(SIG_SETMASK, &every, &before));
-    int error = pthread_create(&r->thread, &attributes, resolver_main, r);
-    MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
-    MUST_0(pthread_attr_destroy(&attributes));
-    return error;
-}
-
 struct resolver *resolver_start(const struct config_backend *backend, struct upstream *u, uint32_t resolve_ms,
                                 resolver_lookup *lookup)
 {
@@ -172,13 +158,9 @@ struct resolver *resolver_start(const struct config_backend *backend, struct ups
     r->resolve_ms = resolve_ms;
     r->lookup = lookup;
     r->asking = true;
-    pthread_condattr_t attributes;
-    MUST_0(pthread_condattr_init(&attributes));
-    MUST_0(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
-    MUST_0(pthread_cond_init(&r->changed, &attributes));
-    MUST_0(pthread_condattr_destroy(&attributes));
+    condition_init(&r->changed);
     MUST_0(pthread_mutex_init(&r->mutex, NULL));
-    int error = start_thread(r);
+    int error = thread_start(&r->thread, STACK_BYTES, resolver_main, r);
     if (error != 0) {
         set_free(r);
         errno = error;
@@ -189,11 +171,10 @@ struct resolver *resolver_start(const struct config_backend *backend, struct ups
 
 bool resolver_wait(struct resolver *r, mono_ns deadline)
 {
-    struct timespec until = {.tv_sec = deadline / NS_PER_S, .tv_nsec = deadline % NS_PER_S};
-    int waited = 0;
+    bool in_time = true;
     MUST_0(pthread_mutex_lock(&r->mutex));
-    while (!r->answered && waited == 0) {
-        waited = pthread_cond_timedwait(&r->changed, &r->mutex, &until);
+    while (!r->answered && in_time) {
+        in_time = condition_wait(&r->changed, &r->mutex, deadline);
     }
     bool answered = r->answered;
     MUST_0(pthread_mutex_unlock(&r->mutex));

@@ -5,12 +5,12 @@
 #include "common/descriptors.h"
 #include "common/lock.h"
 #include "common/panic.h"
+#include "common/thread.h"
 #include "proxy/proxy.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -125,21 +125,6 @@ static void *stragglers_main(void *argument)
     return NULL;
 }
 
-/* Starts the thread, every signal blocked. 0 or an errno value. */
-static int start_thread(struct stragglers *s)
-{
-    sigset_t all, before;
-    pthread_attr_t attributes;
-    sigfillset(&all);
-    MUST_0(pthread_attr_init(&attributes));
-    MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
-    MUST_0(pthread_sigmask(SIG_SETMASK, &all, &before));
-    int failure = pthread_create(&s->thread, &attributes, stragglers_main, s);
-    MUST_0(pthread_sigmask(SIG_SETMASK, &before, NULL));
-    MUST_0(pthread_attr_destroy(&attributes));
-    return failure;
-}
-
 struct stragglers *stragglers_start(void)
 {
     struct stragglers *s = calloc(1, sizeof *s);
@@ -148,7 +133,7 @@ struct stragglers *stragglers_start(void)
     }
     lock_init(&s->shared.lock);
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int failure = s->wake_fd == -1 ? errno : start_thread(s);
+    int failure = s->wake_fd == -1 ? errno : thread_start(&s->thread, STACK_BYTES, stragglers_main, s);
     if (failure != 0) {
         if (s->wake_fd != -1) {
             close(s->wake_fd);

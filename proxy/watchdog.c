@@ -4,6 +4,7 @@
  * swaps the word, from cutting the next arming instead of the one it looked at. */
 #include "proxy/watchdog.h"
 
+#include "common/condition.h"
 #include "common/panic.h"
 
 #include <errno.h>
@@ -91,11 +92,7 @@ static void *watchdog_main(void *argument)
     pthread_setname_np(pthread_self(), "hf-watchdog");
     MUST_0(pthread_mutex_lock(&w->mutex));
     while (!w->ending) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        mono_ns wake = deadline_after_ms((int64_t)until.tv_sec * NS_PER_S + until.tv_nsec, WATCHDOG_TICK_MS);
-        until = (struct timespec){.tv_sec = wake / NS_PER_S, .tv_nsec = wake % NS_PER_S};
-        pthread_cond_timedwait(&w->wake, &w->mutex, &until);
+        condition_wait(&w->wake, &w->mutex, deadline_after_ms(clock_mono(), WATCHDOG_TICK_MS));
         MUST_0(pthread_mutex_unlock(&w->mutex));
         mono_ns now = clock_mono();
         uint32_t used = atomic_load(&w->used);
@@ -126,11 +123,7 @@ struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count)
     for (uint32_t i = 0; i < sleepers; i++) {
         MUST(sem_init(&w->watches[i].alarm, 0, 0) == 0);
     }
-    pthread_condattr_t attributes;
-    MUST_0(pthread_condattr_init(&attributes));
-    MUST_0(pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC));
-    MUST_0(pthread_cond_init(&w->wake, &attributes));
-    MUST_0(pthread_condattr_destroy(&attributes));
+    condition_init(&w->wake);
     MUST_0(pthread_mutex_init(&w->mutex, NULL));
     int failure = pthread_create(&w->thread, NULL, watchdog_main, w);
     if (failure != 0) {
