@@ -244,7 +244,7 @@ folder = tempfile.mkdtemp()
 log = AccessLog(os.path.join(folder, "log"))
 config = {
     "access_log": log.path, "log_format": "json", "workers": 8, "balance": "hash",
-    "timeouts": {"client_header_ms": 1000, "client_write_ms": 2000},
+    "drain_ms": 500, "timeouts": {"client_header_ms": 1000, "client_write_ms": 2000},
     "limits": {"connections_per_client": MOST, "body_bytes_per_second": 500_000},
     "health": {"eject_after": 1000}, "retry": {"hold_bytes": 65536},
 }
@@ -256,4 +256,10 @@ with Holdfast(origins, config=config) as holdfast:
     for story in (good_answers, attempts_that_failed, answers_of_our_own, upgrade, broken_answers, hostile_targets, reload,
                   expect_sums):
         story()
+    late = stalled("/big")
+    address = late.sock.getsockname()
+    late.exactly(1000)
+    until(lambda: holdfast.stats()["workers"]["busy"] == 0, "the rest waits in an outbox")
+log.expect("a stop cuts it", address, {"status": 200, "end": "stopped"})
+late.sock.close()
 standard_output()
