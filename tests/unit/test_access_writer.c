@@ -243,6 +243,35 @@ START_TEST(a_pipe_that_nobody_reads_holds_up_nobody)
 }
 END_TEST
 
+/* The pipe ends in the middle of a line. The next file begins with that line, all of it. */
+START_TEST(a_line_that_was_written_in_part_is_whole_in_the_next_file)
+{
+    int reader = make_fifo();
+    add(0, 4000); /* more than the pipe holds, and less than a buffer: one write(2) fills it */
+    direct(paths[1]);
+    struct pollfd there = {.fd = reader, .events = POLLIN};
+    ck_assert_int_eq(poll(&there, 1, WAIT_MS), 1);
+    direct(paths[0]);
+    access_writer_stop(writer);
+    writer = NULL;
+    static char piped[1 << 18];
+    size_t length = 0;
+    ssize_t got;
+    while ((got = read(reader, piped + length, sizeof piped - 1 - length)) > 0) {
+        length += (size_t)got;
+    }
+    close(reader);
+    piped[length] = '\0';
+    char *torn = strrchr(piped, '\n') + 1;
+    ck_assert_msg(*torn != '\0', "no line was torn: this test shows nothing");
+    *torn = '\0';
+    unsigned lines = count_lines(piped, 0);
+    char *text = content(paths[0]);
+    ck_assert_uint_eq(lines + count_lines(text, lines), 4000);
+    free(text);
+}
+END_TEST
+
 START_TEST(a_stop_does_not_wait_for_a_reader)
 {
     int reader = make_fifo();
@@ -328,6 +357,7 @@ int main(void)
     tcase_add_test(tests, what_a_full_disk_does_not_take_is_kept);
     tcase_add_test(tests, a_stop_before_a_full_disk_counts_what_is_lost);
     tcase_add_test(tests, a_pipe_that_nobody_reads_holds_up_nobody);
+    tcase_add_test(tests, a_line_that_was_written_in_part_is_whole_in_the_next_file);
     tcase_add_test(tests, a_stop_does_not_wait_for_a_reader);
     tcase_add_test(tests, a_reader_that_comes_back_gets_lines_again);
     tcase_add_test(tests, lines_of_8_threads_never_mix);
