@@ -5,9 +5,11 @@ CPU time is the kernel's own account of each process, in nanoseconds, read throu
 (clock_getcpuclockid). It includes the threads that have ended. The other two accounts are less exact:
 /proc/PID/stat counts in steps of 10 ms, and the sum over /proc/PID/task/*/schedstat loses threads that ended.
 """
+import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -15,6 +17,7 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
+START_SECONDS = 10
 LIVE = []
 
 
@@ -36,6 +39,23 @@ def wait_until(condition, seconds, what):
         if time.monotonic() > deadline:
             raise Failed(f"{what}: not within {seconds} s")
         time.sleep(0.0002)
+
+
+def version_of(argv, pattern):
+    """What a program says when it is asked its version: the first group of `pattern` in it."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    found = re.search(pattern, done.stdout + done.stderr)
+    return found.group(1) if found else "unknown"
+
+
+async def until_ready(child, ready):
+    """Waits for a program that has just been started until ready(), a coroutine, says so."""
+    deadline = time.monotonic() + START_SECONDS
+    while not await ready():
+        child.check_alive()
+        if time.monotonic() > deadline:
+            raise Failed(f"{child.name} does not start: {child.error_text()}")
+        await asyncio.sleep(0.01)
 
 
 class Child:

@@ -8,9 +8,9 @@ delay20-1000, where more requests than its default allows are to be at work at o
 haproxy and varnish also get what they have against dead origins: in the other rows it would only cost time.
 To add a proxy: write its config and add a line to make_proxies().
 """
-import re
-import subprocess
 from dataclasses import dataclass
+
+from procs import version_of
 
 WORKERS = 256  # holdfast's default
 
@@ -219,9 +219,7 @@ class Proxy:
                 file.write(self.config_text(values))
 
     def version(self):
-        done = subprocess.run(self.version_argv, capture_output=True, text=True, check=False)
-        found = re.search(self.version_pattern, done.stdout + done.stderr)
-        return found.group(1) if found else "unknown"
+        return version_of(self.version_argv, self.version_pattern)
 
 
 def make_proxies(holdfast):

@@ -8,10 +8,9 @@ import sys
 from dataclasses import dataclass
 
 from origin import MODES
-from procs import Child, Failed
+from procs import Child, Failed, until_ready
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-START_SECONDS = 10
 AWAY_SECONDS = 1.5  # how long an origin that comes back is away
 NETWORK = "HOLDFAST_DRILL_NETWORK"  # set in the environment when we are in a network of our own
 BRIDGE, BRIDGE_ADDRESS, FAR_ADDRESS = "drill0", "10.77.0.1", "10.77.0.2"
@@ -77,12 +76,7 @@ class OriginProcess:
     async def start(self):
         self.child = Child(self.name, self.words())
         await self.connect_to_network()
-        deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while not await self._answers():
-            self.child.check_alive()
-            if asyncio.get_running_loop().time() > deadline:
-                raise Failed(f"{self.name} does not start")
-            await asyncio.sleep(0.01)
+        await until_ready(self.child, self._answers)
 
     async def _answers(self):
         try:

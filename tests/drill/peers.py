@@ -17,14 +17,11 @@ import datetime
 import json
 import os
 import pwd
-import re
 import resource
 import subprocess
 import time
 
-from procs import Child, Failed
-
-START_SECONDS = 10
+from procs import Child, Failed, until_ready, version_of
 
 HOLDFAST_CONFIG = {
     "timeouts": {"connect_ms": 500, "response_ms": 3000},
@@ -158,12 +155,7 @@ class Proxy:
 
     async def start(self):
         self.child = Child(self.name, self.words())
-        deadline = time.monotonic() + START_SECONDS
-        while not await self._accepts():
-            self.child.check_alive()
-            if time.monotonic() > deadline:
-                raise Failed(f"{self.name} does not start: {self.child.error_text()}")
-            await asyncio.sleep(0.01)
+        await until_ready(self.child, self._accepts)
 
     async def _accepts(self):
         try:
@@ -322,7 +314,4 @@ PROXIES = {proxy.name: proxy for proxy in (Holdfast, Nginx, Haproxy)}
 
 
 def version(proxy):
-    done = subprocess.run(proxy.version_words or [proxy.binary, "--version"],
-                          capture_output=True, text=True, check=False)
-    found = re.search(proxy.version_pattern, done.stdout + done.stderr)
-    return found.group(1) if found else "unknown"
+    return version_of(proxy.version_words or [proxy.binary, "--version"], proxy.version_pattern)
