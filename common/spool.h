@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A body held whole, so that it can be sent again: in memory while it is small, in an unlinked temporary file
- * when it grows. One owner at a time; no locks. */
+ * when it grows. One owner at a time. */
 #ifndef HOLDFAST_COMMON_SPOOL_H
 #define HOLDFAST_COMMON_SPOOL_H
 
@@ -31,7 +31,8 @@ struct spool {
 /* Makes S an empty body. */
 void spool_init(struct spool *s);
 
-/* Empties S for the next body. Memory is kept for it while the process is far from its budget. */
+/* Empties S for the next body. Memory is kept for that, or for any other when there is much, while the
+ * process is far from its budget. Takes a lock of its own. */
 void spool_clear(struct spool *s);
 
 /* Frees the memory that a body in a file does not need while nothing is added to it. */

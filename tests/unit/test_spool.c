@@ -126,11 +126,12 @@ START_TEST(holds_every_size)
         ck_assert((s.file != -1) == sizes[_i].in_file);
         expect_pattern(&s, sizes[_i].length);
         int file = s.file;
+        bool large = s.capacity > SPOOL_PIECE_BYTES;
         spool_clear(&s);
         ck_assert_uint_eq(s.length_bytes, 0);
         ck_assert_int_eq(s.file, -1);
         ck_assert(file == -1 || (fcntl(file, F_GETFD) == -1 && errno == EBADF));
-        ck_assert_ptr_nonnull(s.memory); /* kept: the budget is far */
+        ck_assert((s.memory == NULL) == large); /* else kept: the budget is far */
     }
     spool_release(&s);
     ck_assert_ptr_null(s.memory);
@@ -389,12 +390,36 @@ START_TEST(over_the_budget_bodies_go_to_files_from_their_first_byte)
     spool_release(&s);
     for (int i = 1; i < WHOLE_BUDGET; i++) {
         spool_clear(&bodies[i]);
-        ck_assert((bodies[i].memory == NULL) ==
-                  (i < WHOLE_BUDGET / 2)); /* kept once less than half is used */
+        ck_assert_ptr_null(bodies[i].memory);
     }
-    for (int i = 1; i < WHOLE_BUDGET; i++) {
+    for (int i = 0; i < WHOLE_BUDGET; i++) { /* what the shelf kept is used, and counted once */
+        fill(&bodies[i]);
+        ck_assert_int_eq(bodies[i].file, -1);
+    }
+    for (int i = 0; i < WHOLE_BUDGET; i++) {
         spool_release(&bodies[i]);
     }
+}
+END_TEST
+
+START_TEST(a_large_body_takes_the_memory_of_the_last_one)
+{
+    struct spool first, second, next;
+    spool_init(&first);
+    spool_init(&second);
+    spool_init(&next);
+    fill(&first);
+    fill(&second);
+    const char *latest = second.memory;
+    spool_clear(&first);
+    spool_clear(&second);
+    append_pattern(&next, 1000);
+    ck_assert_ptr_ne(next.memory, latest); /* a small one needs no such room */
+    append_pattern(&next, SPOOL_MEMORY_BYTES - 1000);
+    ck_assert_ptr_eq(next.memory, latest);
+    expect_pattern(&next, SPOOL_MEMORY_BYTES);
+    spool_clear(&next);
+    spool_release(&next);
 }
 END_TEST
 
@@ -454,6 +479,7 @@ int main(void)
     tcase_add_test(spool, no_disk_is_left);
     tcase_add_test(spool, the_budget_is_exact_and_comes_back);
     tcase_add_test(spool, over_the_budget_bodies_go_to_files_from_their_first_byte);
+    tcase_add_test(spool, a_large_body_takes_the_memory_of_the_last_one);
     tcase_add_test(spool, the_budget_holds_under_8_threads);
     Suite *suite = suite_create("spool");
     suite_add_tcase(suite, spool);
