@@ -3,9 +3,12 @@
 """More work than workers: requests wait in order for a worker. Who has waited for longer than queue_ms is told 503, while the workers
 still hang, and its connection goes on; who has not is served, however long others have been waiting. Half a request is not late."""
 import json
+import os
+import tempfile
 import threading
 import time
 
+from access_lines import parse, read
 from harness import WAIT_SECONDS, Holdfast, Load, Origin, answer, echo, equal, head, until
 
 WORKERS = 2
@@ -56,7 +59,8 @@ with Holdfast({}, config=config(WAIT_SECONDS * 1000)) as holdfast:
 
 # Too late: 503 though all workers hang. A half request waits for its other half.
 origin = Origin(hold)
-with Holdfast({}, config=config(400)) as holdfast:
+log = os.path.join(tempfile.mkdtemp(), "log")
+with Holdfast({}, config=config(400) | {"access_log": log, "log_format": "json"}) as holdfast:
     workers = occupy()
     half = holdfast.client()
     half.send(b"GET /half HTTP/1.1\r\n")
@@ -83,6 +87,10 @@ with Holdfast({}, config=config(400)) as holdfast:
     equal("failures", holdfast.backend("gcp")["failures"], 0)
     stats = holdfast.stats()["requests"]
     equal("sums", (stats["status_2xx"], stats["status_5xx"]), (WORKERS + 2, len(late)))
+turned_away = [line for line in map(parse, read(log)) if line["status"] == 503]
+equal("their lines in the access log", sorted(line["target"] for line in turned_away), sorted(f"/late{i}" for i in range(len(late))))
+for line in turned_away:
+    equal("what a line says", (line["backend"], line["attempts"], line["end"]), ("-", 0, "whole"))
 
 # Workers are short for much longer than queue_ms, but nobody waits that long: nobody is refused.
 origin = Origin(lambda wire, request: (time.sleep(0.002), echo(wire, request)))

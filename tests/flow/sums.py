@@ -1,11 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """After a mixed load the sums hold: every request has one status, every attempt has one outcome, and the
-origins' own count agrees with what the statistics say was sent to them."""
+origins' own count agrees with what the statistics say was sent to them. So does the access log: a line for each request."""
+import collections
 import itertools
+import os
 import random
+import tempfile
 import threading
 
+import access_lines
 import harness
 from harness import Holdfast, Origin, answer, equal, expect_zero, head, until
 
@@ -56,7 +60,8 @@ def run(holdfast):
 
 
 origins = {name: Origin(mixed) for name in ("gcp", "azure", "third")}
-with Holdfast(origins, "--eject-after", "300") as holdfast:
+log = os.path.join(tempfile.mkdtemp(), "log")
+with Holdfast(origins, "--eject-after", "300", config={"access_log": log}) as holdfast:
     threads = [threading.Thread(target=run, args=(holdfast,), daemon=True) for _ in range(CLIENTS)]
     for thread in threads:
         thread.start()
@@ -85,3 +90,6 @@ with Holdfast(origins, "--eject-after", "300") as holdfast:
     for kind in ("reset", "protocol"):
         assert any(backend["errors"][kind] > 0 for backend in stats["backends"]), f"there was no {kind}"
     expect_zero(holdfast.reset())
+lines = list(map(access_lines.parse, access_lines.read(log)))
+equal("lines by status", collections.Counter(int(line["status"]) // 100 for line in lines), collections.Counter(statuses))
+equal("lines of requests that were sent again", sum(int(line["attempts"]) > 1 for line in lines), requests["retried"])
