@@ -35,6 +35,7 @@ enum {
     LEAVING_MAX = 256,      /* connections that were turned away and are not closed yet */
     LEAVING_MS = 1000,
     COMPLAINT_REST_S = 10,
+    REST = 64, /* descriptors for neither clients nor backends */
 };
 
 /* A connection that was turned away: told why, and closed a moment later, so that the close does not turn
@@ -158,7 +159,7 @@ static void sweep(struct listener *l, mono_ns now)
 }
 
 /* Descriptors are needed for clients, for backends (one for each worker, and as many at rest), and for the
- * rest: accept stops before they run out. */
+ * rest: accept stops before they run out. Where they are few, each client still finds one for a backend. */
 static uint32_t open_max_of(const struct config *config)
 {
     struct rlimit limit;
@@ -166,8 +167,10 @@ static uint32_t open_max_of(const struct config *config)
         return UINT32_MAX;
     }
     uint32_t descriptors = (uint32_t)limit.rlim_cur;
-    uint32_t others = 2 * config->workers + 64;
-    others = others < descriptors / 2 ? others : descriptors / 2;
+    uint32_t rest = descriptors / 4 < REST ? descriptors / 4 : REST;
+    uint32_t others = 2 * config->workers + rest;
+    uint32_t half = (descriptors + rest) / 2;
+    others = others < half ? others : half;
     uint32_t open_max = descriptors - others;
     if (open_max < config->limits.connections) {
         plog(CONFIG_LOG_WARN,
