@@ -39,7 +39,7 @@ struct request;
 
 /* Events fetched with one system call: enough to share its cost and a worker's sleep among several, few
  * enough that other workers find some too. */
-enum { PARKING_BATCH_MAX = 8 };
+enum { PARKING_BATCH_MAX = 4 };
 
 /* A client connection. Owned by the thread that admitted or took it, until it is parked or closed. */
 struct client {
