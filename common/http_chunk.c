@@ -59,15 +59,15 @@ static const char *const forbidden_trailers[] = {
     "Location",
 };
 
-void http_chunk_init(struct http_chunk *c)
+void http_chunk_init(struct http_chunk *c, uint64_t most_bytes)
 {
-    *c = (struct http_chunk){.state = SIZE};
+    *c = (struct http_chunk){.state = SIZE, .room_bytes = most_bytes};
 }
 
 void http_chunk_release(struct http_chunk *c)
 {
     free(c->trailers);
-    http_chunk_init(c);
+    *c = (struct http_chunk){.state = SIZE};
 }
 
 /* The value of a hexadecimal digit, or -1. */
@@ -121,13 +121,18 @@ static const struct http_offence *take_extension_byte(struct http_chunk *c, unsi
 }
 
 /* The size line is whole: data follows, or after the last chunk the trailer section. */
-static void end_size_line(struct http_chunk *c)
+static const struct http_offence *end_size_line(struct http_chunk *c)
 {
+    if (c->remaining > c->room_bytes) {
+        return &http_offence_body_too_large;
+    }
+    c->room_bytes -= c->remaining;
     const bool last = c->remaining == 0;
     c->overhead_bytes = c->remaining > c->overhead_bytes ? 0 : c->overhead_bytes - (uint32_t)c->remaining;
     c->digits = 0;
     c->line_bytes = 0;
     c->state = last ? TRAILER_START : DATA;
+    return NULL;
 }
 
 /* Takes one byte in any state but DATA and TRAILER. */
@@ -144,8 +149,7 @@ static const struct http_offence *take_framing_byte(struct http_chunk *c, unsign
         if (byte != '\n') {
             return &http_offence_bare_cr;
         }
-        end_size_line(c);
-        return NULL;
+        return end_size_line(c);
     case DATA_CR:
         if (byte != '\r') {
             return &http_offence_bad_chunk_end;

@@ -150,7 +150,7 @@ static const struct http_offence *begin_body(struct request *r, const struct req
     r->body_begun = now;
     r->end = head_bytes;
     if (r->framing.body == HTTP_BODY_CHUNKED) {
-        http_chunk_init(&r->chunk);
+        http_chunk_init(&r->chunk, limits->body_bytes);
     } else if (r->framing.body == HTTP_BODY_NONE || r->framing.length_bytes <= r->in_capacity - head_bytes) {
         r->body.at = r->in + head_bytes; /* it stands in place */
     } else if (!spool_append(&r->spool, r->in + head_bytes, r->in_bytes - head_bytes)) {
@@ -183,8 +183,8 @@ static enum request_progress advance_length(struct request *r, size_t count,
     return r->stage == REQUEST_WHOLE ? REQUEST_READY : REQUEST_MORE;
 }
 
-static enum request_progress advance_chunked(struct request *r, const struct request_limits *limits,
-                                             size_t count, const struct http_offence **offence_)
+static enum request_progress advance_chunked(struct request *r, size_t count,
+                                             const struct http_offence **offence_)
 {
     r->in_bytes += count;
     char *raw = r->in + r->end;
@@ -192,10 +192,6 @@ static enum request_progress advance_chunked(struct request *r, const struct req
     struct http_chunk_step step;
     enum http_chunk_progress progress = http_chunk_decode(&r->chunk, raw, length, &step, offence_);
     if (progress == HTTP_CHUNK_BAD) {
-        return REQUEST_REFUSED;
-    }
-    if (step.data_bytes > limits->body_bytes - r->spool.length_bytes) {
-        *offence_ = &http_offence_body_too_large;
         return REQUEST_REFUSED;
     }
     if (!spool_append(&r->spool, raw, step.data_bytes)) {
@@ -241,7 +237,7 @@ enum request_progress request_received(struct request *r, const struct request_l
         r->wants_continue = false;
     }
     if (r->framing.body == HTTP_BODY_CHUNKED) {
-        return advance_chunked(r, limits, count, offence_);
+        return advance_chunked(r, count, offence_);
     }
     return advance_length(r, count, offence_);
 }

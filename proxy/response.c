@@ -303,7 +303,7 @@ enum response_end response_receive(struct response *r, const struct response_rul
     case HTTP_BODY_LENGTH:
         return hold_length(r, rules);
     case HTTP_BODY_CHUNKED:
-        http_chunk_init(&r->chunk);
+        http_chunk_init(&r->chunk, UINT64_MAX);
         return hold_unknown(r, rules);
     case HTTP_BODY_CLOSE:
         return hold_unknown(r, rules);

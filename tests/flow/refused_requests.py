@@ -214,6 +214,8 @@ REQUESTS = [
     ("9110, 15.5.14", post(b"Content-Length: %d" % (BODY_BYTES + 1), b""), 413, "body_too_large"),
     ("9110, 15.5.14", post(b"Content-Length: 9223372036854775807", b""), 413, "body_too_large"),
     ("9110, 15.5.14", CHUNKED + b"%x\r\n" % (BODY_BYTES + 1) + b"x" * (BODY_BYTES + 1), 413, "body_too_large"),
+    ("9110, 15.5.14", CHUNKED + b"%x\r\n" % (BODY_BYTES + 1), 413, "body_too_large"),  # its data need not come
+    ("9110, 15.5.14", CHUNKED + b"7fffffffffffffff\r\n", 413, "body_too_large"),
     ("9110, 10.1.1", field(b"Expect: 200-ok"), 417, "bad_expectation"),
     ("9110, 10.1.1", post(b"Expect: 100-continue, x\r\nContent-Length: 5", b""), 417, "bad_expectation"),
 ]

@@ -182,7 +182,7 @@ static struct unchunked decode_in_steps(struct slice input, size_t step)
 {
     struct unchunked u = {.progress = HTTP_CHUNK_MORE, .data = malloc(input.length + 1)};
     MUST(u.data != NULL);
-    http_chunk_init(&u.chunk);
+    http_chunk_init(&u.chunk, UINT64_MAX);
     while (u.progress == HTTP_CHUNK_MORE && u.taken_bytes < input.length) {
         const size_t left = input.length - u.taken_bytes;
         const size_t length = step < left ? step : left;

@@ -30,7 +30,7 @@ struct outcome {
 static void decode(struct outcome *o, struct slice bytes, size_t first, size_t step)
 {
     struct http_chunk c;
-    http_chunk_init(&c);
+    http_chunk_init(&c, UINT64_MAX);
     o->progress = HTTP_CHUNK_MORE;
     o->taken_bytes = o->data_bytes = 0;
     size_t part = first;
@@ -324,7 +324,7 @@ START_TEST(counts_to_the_largest_size)
     struct http_chunk_step step;
     const struct http_offence *offence = NULL;
     char text[] = "7fffffffffffffff\r\nabc";
-    http_chunk_init(&c);
+    http_chunk_init(&c, UINT64_MAX);
     ck_assert_int_eq(http_chunk_decode(&c, text, sizeof(text) - 1, &step, &offence), HTTP_CHUNK_MORE);
     ck_assert_uint_eq(step.data_bytes, 3);
     ck_assert(memcmp(text, "abc", 3) == 0);
@@ -333,13 +333,44 @@ START_TEST(counts_to_the_largest_size)
 }
 END_TEST
 
+/* A size that is too much is refused before its data comes; one that may be is not. */
+START_TEST(bounds_data)
+{
+    static const struct {
+        const char *text;
+        uint64_t most_bytes;
+        bool good;
+    } bodies[] = {
+        {"5\r\nhello\r\n0\r\n\r\n", 5, true},
+        {"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n", 5, true},
+        {"0\r\n\r\n", 0, true},
+        {"6\r\n", 5, false},
+        {"3\r\nhel\r\n3\r\n", 5, false},
+        {"7fffffffffffffff;a=b\r\n", 5, false},
+        {"1\r\n", 0, false},
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; ++i) {
+        struct http_chunk c;
+        struct http_chunk_step step;
+        const struct http_offence *offence = NULL;
+        char text[64];
+        strcpy(text, bodies[i].text);
+        http_chunk_init(&c, bodies[i].most_bytes);
+        ck_assert_int_eq(http_chunk_decode(&c, text, strlen(text), &step, &offence),
+                         bodies[i].good ? HTTP_CHUNK_DONE : HTTP_CHUNK_BAD);
+        ck_assert_ptr_eq(offence, bodies[i].good ? NULL : &http_offence_body_too_large);
+        http_chunk_release(&c);
+    }
+}
+END_TEST
+
 START_TEST(can_be_used_again)
 {
     struct http_chunk c;
     struct http_chunk_step step;
     const struct http_offence *offence = NULL;
-    http_chunk_init(&c);
     for (int i = 0; i < 2; ++i) {
+        http_chunk_init(&c, UINT64_MAX);
         char text[] = "2;x\r\nhi\r\n0\r\nA: b\r\n\r\nrest";
         ck_assert_int_eq(http_chunk_decode(&c, text, sizeof(text) - 1, &step, &offence), HTTP_CHUNK_DONE);
         ck_assert_uint_eq(step.taken_bytes, sizeof(text) - 1 - strlen("rest"));
@@ -362,6 +393,7 @@ int main(void)
     tcase_add_test(chunks, bounds_extensions);
     tcase_add_test(chunks, bounds_trailers);
     tcase_add_test(chunks, counts_to_the_largest_size);
+    tcase_add_test(chunks, bounds_data);
     tcase_add_test(chunks, can_be_used_again);
     Suite *suite = suite_create("http_chunk");
     suite_add_tcase(suite, chunks);
