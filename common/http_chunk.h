@@ -33,7 +33,8 @@ struct http_chunk_step {
     size_t data_bytes;  /* body bytes, moved to the start of the buffer */
 };
 
-/* Makes C ready for a new body of at most MOST_BYTES bytes of data. C must be zeroed, released, or never used. */
+/* Makes C ready for a new body of at most MOST_BYTES bytes of data. C must be zeroed, released, or never
+ * used. */
 void http_chunk_init(struct http_chunk *c, uint64_t most_bytes);
 
 /* Frees what C holds (trailers). http_chunk_init() makes it ready for a new body. */
@@ -41,12 +42,12 @@ void http_chunk_release(struct http_chunk *c);
 
 /* Decodes LENGTH raw bytes at BYTES in place: body data is moved to the front of BYTES. Refuses: a size that
  * is not 1 to 16 hex digits or over INT64_MAX; anything but ";" and well-formed extension bytes behind it; a
- * missing or bare CR or LF anywhere; a size that makes the body longer than it may be, without waiting for the
- * data; a size line over 4096 bytes; extensions that are 16384 bytes ahead of
- * the data; a trailer section over 8192 bytes; a trailer field line that http_head_scan() would refuse, or
- * that names a field which must not stand in trailers (RFC 9110, 6.5.1: framing, routing, authentication,
- * content). Trailer fields are kept in C->trailers, which is allocated when the first one begins; out of
- * memory is an offence too (status 503). The verdict does not depend on how the bytes are cut into calls. */
+ * missing or bare CR or LF anywhere; a size that makes the body longer than it may be, without waiting for
+ * the data; a size line over 4096 bytes; extensions that are 16384 bytes ahead of the data; a trailer section
+ * over 8192 bytes; a trailer field line that http_head_scan() would refuse, or that names a field which must
+ * not stand in trailers (RFC 9110, 6.5.1: framing, routing, authentication, content). Trailer fields are kept
+ * in C->trailers, which is allocated when the first one begins; out of memory is an offence too (status 503).
+ * The verdict does not depend on how the bytes are cut into calls. */
 must_check enum http_chunk_progress http_chunk_decode(struct http_chunk *c, char *bytes, size_t length,
                                                       struct http_chunk_step *step_,
                                                       const struct http_offence **offence_);
