@@ -119,6 +119,27 @@ char *request_room(struct request *r, const struct request_limits *limits, size_
     return r->in + r->in_bytes;
 }
 
+/* Whether all that HEAD expects is 100-continue (RFC 9110, 10.1.1: a list, empty members of which mean
+ * nothing). Sets *CONTINUE_ when it expects that. */
+static bool read_expectations(const struct http_head *head, bool *continue_)
+{
+    *continue_ = false;
+    if (http_head_find(head, HTTP_FIELD_EXPECT) == NULL || head->version_minor == 0) {
+        return true;
+    }
+    for (size_t i = 0; i < head->field_count; i++) {
+        struct slice list = head->fields[i].value;
+        struct slice member;
+        while (head->fields[i].id == HTTP_FIELD_EXPECT && http_list_next(&list, &member)) {
+            if (!slice_equal_nocase(member, SLICE("100-continue"))) {
+                return false;
+            }
+            *continue_ = true;
+        }
+    }
+    return true;
+}
+
 /* The head is whole: decodes it, decides the framing and makes the room for the body. */
 static const struct http_offence *begin_body(struct request *r, const struct request_limits *limits,
                                              mono_ns now)
@@ -139,13 +160,11 @@ static const struct http_offence *begin_body(struct request *r, const struct req
     if (r->framing.body == HTTP_BODY_LENGTH && r->framing.length_bytes > limits->body_bytes) {
         return &http_offence_body_too_large;
     }
-    const struct http_field *expect = http_head_find(&r->head, HTTP_FIELD_EXPECT);
-    if (expect != NULL && r->head.version_minor >= 1) {
-        if (!slice_equal_nocase(expect->value, SLICE("100-continue"))) {
-            return &http_offence_bad_expectation;
-        }
-        r->wants_continue = r->framing.body != HTTP_BODY_NONE && r->in_bytes == head_bytes;
+    bool expects = false;
+    if (!read_expectations(&r->head, &expects)) {
+        return &http_offence_bad_expectation;
     }
+    r->wants_continue = expects && r->framing.body != HTTP_BODY_NONE && r->in_bytes == head_bytes;
     r->stage = REQUEST_BODY;
     r->body_begun = now;
     r->end = head_bytes;

@@ -184,6 +184,12 @@ static const struct {
      "POST / hi;idle"},
     {"an expectation that is not", RAW("GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n"),
      "bad_expectation"},
+    {"one that is known and one that is not, in a second field",
+     RAW("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nA: b\r\nExpect: 200-ok\r\n\r\n"),
+     "bad_expectation"},
+    {"the same one twice, and empty members",
+     RAW("GET / HTTP/1.1\r\nHost: a\r\nExpect: , 100-continue,100-continue\r\nExpect:\r\n\r\n"),
+     "GET / ;idle"},
     {"HTTP/1.0 has no expectations", RAW("GET / HTTP/1.0\r\nExpect: 200-ok\r\n\r\n"), "GET / ;idle"},
 };
 
