@@ -230,9 +230,12 @@ static void answer(struct admin_server *s, struct connection *c)
 static const struct http_offence *read_request(const struct http_head *head, struct admin_request *request_)
 {
     *request_ = (struct admin_request){.method = head->method, .target = head->target};
+    const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
+    request_->host = host == NULL ? (struct slice){0} : host->value;
     struct slice authority, path;
     if (http_target_split(head->target, &authority, &path)) {
-        request_->target = path; /* absolute-form: a server must take it (RFC 9112, 3.2.2) */
+        request_->target = path; /* absolute-form: a server must take it, and ignore Host (RFC 9112, 3.2.2) */
+        request_->host = authority;
     }
     bool seen = false;
     for (size_t i = 0; i < head->field_count; i++) {
@@ -247,8 +250,6 @@ static const struct http_offence *read_request(const struct http_head *head, str
             request_->origin = head->fields[i].value;
         }
     }
-    const struct http_field *host = http_head_find(head, HTTP_FIELD_HOST);
-    request_->host = host == NULL ? (struct slice){0} : host->value;
     return NULL;
 }
 

@@ -233,6 +233,8 @@ START_TEST(forms_of_requests)
     expect("GET /admin/healthz HTTP/1.0\r\n\r\n", 200, "ok");
     expect("GET http://x/admin/healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200, "ok");
     expect("GET http://x HTTP/1.1\r\nHost: x\r\n\r\n", 404, "unknown_path");
+    expect("GET http://localhost/admin/stats HTTP/1.1\r\nHost: evil.example\r\n\r\n", 200, "backends");
+    expect("GET http://evil.example/admin/stats HTTP/1.1\r\nHost: localhost\r\n\r\n", 403, "foreign_host");
     expect("\r\n" GET_HEALTHZ, 200, "ok");
     expect(GET_HEALTHZ GET_HEALTHZ, 200, "ok"); /* one request per connection: the second is dropped */
 }
