@@ -60,11 +60,21 @@ bool startup_read_token(const char *path, char token_[static STARTUP_TOKEN_BYTES
         return false;
     }
     token_[got] = '\0';
-    token_[strcspn(token_, "\r\n")] = '\0';
-    if (token_[0] == '\0') {
-        startup_fail(error_, "admin.token_file %s: the first line is empty, expected the token", path);
+    size_t length = 0;
+    while (token_[length] > ' ' && token_[length] < 0x7f) {
+        length++;
+    }
+    /* Anything else can't be sent, or would leave a token that is shorter than its owner thinks. */
+    bool ends = length < (size_t)got ? token_[length] == '\n' || token_[length] == '\r'
+                                     : got < STARTUP_TOKEN_BYTES - 1;
+    if (length == 0 || !ends) {
+        startup_fail(error_,
+                     "admin.token_file %s: the first line is %s, expected the token: 1 to %d visible ASCII "
+                     "characters without spaces",
+                     path, length == 0 ? "empty" : "no token", STARTUP_TOKEN_BYTES - 2);
         return false;
     }
+    token_[length] = '\0';
     return true;
 }
 
