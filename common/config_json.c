@@ -274,8 +274,11 @@ bool config_read_text(struct config *c, const char *text, size_t length, const c
     json_t *tree = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &wrong);
     if (tree == NULL) {
         /* jansson counts from the line's start, so that a text that ends with its last line is at column 0 */
+        bool nul =
+            json_error_code(&wrong) == json_error_null_character; /* its text names a flag of jansson */
         config_error_set(error_, "%s:%d:%d: not valid JSON: %s", name, wrong.line > 0 ? wrong.line : 1,
-                         wrong.column > 0 ? wrong.column : 1, wrong.text);
+                         wrong.column > 0 ? wrong.column : 1,
+                         nul ? "a text holds \\u0000, expected none there" : wrong.text);
         return false;
     }
     bool read =

@@ -44,6 +44,7 @@ static const struct wrong wrongs[] = {
      "1:36: not valid JSON: duplicate object key near '\"listen\"'"},
     {"{\"\x1b\"}", "1:2: not valid JSON: control character 0x1b near '\"'"},
     {"{\x7f}", "1:2: not valid JSON: string or '}' expected near '?'"},
+    {"{\"user\": \"a\\u0000b\"}", "1:19: not valid JSON: a text holds \\u0000, expected none there"},
     {"{\n", "2:1: not valid JSON: string or '}' expected near end of file"},
     /* the root */
     {" [1]", "1:2: the file is an array, expected an object"},
