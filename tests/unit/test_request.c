@@ -240,27 +240,6 @@ START_TEST(keeps_limits)
 }
 END_TEST
 
-/* A reload may lower the limit while a body comes: what held at its head holds to its end. */
-START_TEST(limits_stay_for_a_request)
-{
-    static const char begin[] = CHUNKED("5\r\nhello\r\n");
-    const struct request_limits before = {32768, 8}, after = {32768, 2};
-    const struct http_offence *offence = NULL;
-    struct request *r = request_new();
-    size_t room;
-    ck_assert_ptr_nonnull(r);
-    memcpy(request_room(r, &before, &room), begin, sizeof begin - 1);
-    ck_assert_int_eq(request_received(r, &before, sizeof begin - 1, 1, &offence), REQUEST_MORE);
-    memcpy(request_room(r, &after, &room), "3\r\nyou\r\n", 8);
-    ck_assert_int_eq(request_received(r, &after, 8, 1, &offence), REQUEST_MORE);
-    ck_assert_uint_eq(request_body_received(r), 8);
-    memcpy(request_room(r, &after, &room), "1\r\n", 3);
-    ck_assert_int_eq(request_received(r, &after, 3, 1, &offence), REQUEST_REFUSED);
-    ck_assert_ptr_eq(offence, &http_offence_body_too_large);
-    request_delete(r);
-}
-END_TEST
-
 START_TEST(limits_have_their_status)
 {
     ck_assert_int_eq(http_offence_body_too_large.status, 413);
@@ -594,7 +573,6 @@ int main(void)
     TCase *tables = tcase_create("streams");
     tcase_add_loop_test(tables, reads_streams, 0, ROWS(streams));
     tcase_add_loop_test(tables, keeps_limits, 0, ROWS(limited));
-    tcase_add_test(tables, limits_stay_for_a_request);
     tcase_add_test(tables, limits_have_their_status);
     tcase_add_test(tables, heads_of_every_size);
     suite_add_tcase(suite, tables);
