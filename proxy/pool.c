@@ -11,6 +11,7 @@
 #include "common/cpus.h"
 #include "common/lock.h"
 #include "common/panic.h"
+#include "common/thread.h"
 #include "proxy/gate.h"
 #include "proxy/usher.h"
 
@@ -50,8 +51,8 @@ struct pool {
     struct gate gate;   /* the keeper's own */
     pthread_t keeper;
     bool keeper_runs;
-    uint32_t count; /* running threads */
-    uint32_t made;  /* workers whose memory is made */
+    _Atomic uint32_t count; /* running threads; written by the thread that starts and joins them */
+    uint32_t made;          /* workers whose memory is made */
     struct worker *workers;
 };
 
@@ -299,25 +300,23 @@ static struct pool *pool_new(struct proxy *proxy)
     return p;
 }
 
-/* Starts all threads; 0 or an errno value. */
-static int start_threads(struct pool *p)
+/* Starts workers until COUNT run; 0 or an errno value. */
+static int start_workers(struct pool *p, uint32_t count)
 {
     pthread_attr_t attributes;
     MUST_0(pthread_attr_init(&attributes));
     MUST_0(pthread_attr_setstacksize(&attributes, STACK_BYTES));
     int failure = 0;
-    for (uint32_t i = 0; i < p->proxy->workers && failure == 0; i++) {
+    for (uint32_t i = p->made; i < count && failure == 0; i++) {
         if (!worker_init(&p->workers[i], p, i)) {
             failure = ENOMEM;
             break;
         }
         p->made++;
         failure = pthread_create(&p->workers[i].thread, &attributes, worker_main, &p->workers[i]);
-        p->count += failure == 0;
-    }
-    if (failure == 0) {
-        failure = pthread_create(&p->keeper, &attributes, keeper_main, p);
-        p->keeper_runs = failure == 0;
+        if (failure == 0) {
+            atomic_store_explicit(&p->count, i + 1, memory_order_release);
+        }
     }
     MUST_0(pthread_attr_destroy(&attributes));
     return failure;
@@ -329,7 +328,11 @@ struct pool *pool_start(struct proxy *proxy)
     if (p == NULL) {
         return NULL;
     }
-    int failure = start_threads(p);
+    int failure = start_workers(p, p->gate.min);
+    if (failure == 0) {
+        failure = thread_start(&p->keeper, STACK_BYTES, keeper_main, p);
+        p->keeper_runs = failure == 0;
+    }
     if (failure != 0) {
         parking_stop(proxy->parking);
         pool_join(p);
@@ -339,13 +342,21 @@ struct pool *pool_start(struct proxy *proxy)
     return p;
 }
 
+bool pool_complete(struct pool *p)
+{
+    int failure = start_workers(p, p->proxy->workers);
+    errno = failure;
+    return failure == 0;
+}
+
 uint32_t pool_busy(const struct pool *p)
 {
     uint32_t idle = atomic_load_explicit(&p->proxy->seats.free, memory_order_relaxed);
-    for (uint32_t i = 0; i < p->count; i++) {
+    uint32_t count = atomic_load_explicit(&p->count, memory_order_acquire), seats = p->proxy->workers;
+    for (uint32_t i = 0; i < count; i++) {
         idle += seats_of(&p->workers[i]);
     }
-    return idle < p->count ? p->count - idle : 0; /* a moment's picture: seats change hands meanwhile */
+    return idle < seats ? seats - idle : 0; /* a moment's picture: seats change hands meanwhile */
 }
 
 void pool_join(struct pool *p)

@@ -4,12 +4,19 @@
 #ifndef HOLDFAST_PROXY_POOL_H
 #define HOLDFAST_PROXY_POOL_H
 
+#include "common/compiler.h"
 #include "proxy/proxy.h"
 
 struct pool; /* opaque */
 
-/* Starts PROXY->workers threads. NULL with errno set; then none runs. */
-struct pool *pool_start(struct proxy *proxy);
+/* Starts the threads that serve at first: as many of the workers as the gate lets in when nobody has to wait.
+ * Their number does not grow with PROXY->workers, so clients need not wait for hundreds of threads. NULL with
+ * errno set; then none runs. */
+must_check struct pool *pool_start(struct proxy *proxy);
+
+/* Starts the rest of the workers, while the first ones serve already. By the thread that called pool_start().
+ * False with errno set; pool_join() is due then, after parking_stop(). */
+must_check bool pool_complete(struct pool *p);
 
 /* Workers that are serving a connection right now. Any thread. */
 uint32_t pool_busy(const struct pool *p);

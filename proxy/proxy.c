@@ -217,7 +217,13 @@ static bool start_drills(struct running_proxy *r, struct proxy_error *error_)
     return p->drills != NULL;
 }
 
-/* The threads. The sockets become theirs as each is started. */
+static void fail_pool(const struct proxy *p, struct proxy_error *error_)
+{
+    startup_fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers, strerror(errno));
+}
+
+/* The threads. The sockets become theirs as each is started. Most of the workers come last: until then the
+ * first few serve. */
 static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd, struct proxy_error *error_)
 {
     struct proxy *p = &r->proxy;
@@ -230,8 +236,7 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
         r->pool = pool_start(p);
     }
     if (r->pool == NULL) {
-        startup_fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers,
-                     strerror(errno));
+        fail_pool(p, error_);
         return false;
     }
     if (!start_drills(r, error_)) {
@@ -256,6 +261,10 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
         return false;
     }
     *listen_fd = -1;
+    if (!pool_complete(r->pool)) {
+        fail_pool(p, error_);
+        return false;
+    }
     return true;
 }
 
