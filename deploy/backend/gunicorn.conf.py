@@ -21,7 +21,8 @@ proc_name = "playground"
 
 # The sync worker closes each connection after one answer. The gthread worker keeps them, and an idle one
 # holds no thread, so a front end's pool of connections lives. Such a pool seldom keeps one idle for 75 s.
-worker_class = "gthread"
+# Ours is gthread with bounds on how long a client may hold a thread.
+worker_class = "playground.worker.Worker"
 keepalive = 75
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 # A thread for each run and each waiting request, and some that stay free to say "healthy" or "busy" at once.

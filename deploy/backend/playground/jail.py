@@ -42,6 +42,7 @@ WORK = (
 )  # fmt: skip
 STDOUT, STDERR = 1, 2
 EXIT_BROKEN = 70
+PENDING_SIGNALS = 256
 LENGTH = struct.Struct("=I")
 
 
@@ -67,6 +68,7 @@ class Jail:
                     (resource.RLIMIT_CORE, 0),
                     (resource.RLIMIT_MEMLOCK, 0),
                     (resource.RLIMIT_MSGQUEUE, 0),
+                    (resource.RLIMIT_SIGPENDING, PENDING_SIGNALS),  # the kernel counts them by user
                 )
             ),
         ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Keeps runs, one at a time: starts a run, counts what it starts and makes, ends it in time, leaves nothing.
+"""Keeps runs, one at a time: starts a run, counts what it starts, makes and uses, ends it in time, leaves nothing.
 
 A keeper is forked from the zygote, with as many others as there may be runs at once. It is the subreaper of its
 run, so that whatever the run starts stays below it, and only what this run started is below it.
@@ -22,16 +22,20 @@ import struct
 import sys
 import time
 
-from playground import kernel, orphans
+from playground import kernel, memory, orphans
 
 HEAD = struct.Struct("=Bi?H")  # kind of the answer, exit code, timed out, length of the failure's text
 DONE, FAILED, EXHAUSTED = range(3)
 FAILURE_BYTES = 4000
 REFUSALS = 64  # So often one more process, or file, is refused politely. Then nobody listens any more.
 NOTIF_SECONDS = 0.05  # A caller that was killed meanwhile must not hold the keeper.
+MAP_BYTES = 1 << 16  # What a mapping counts for at least, so that there are not too many of them.
+LOOK_SECONDS = 0.01  # How often the memory of a run with several processes is looked at.
 
-NOTIF = struct.Struct("=QIIiI56x")  # struct seccomp_notif: id, pid, flags, number, architecture, ...
+# struct seccomp_notif: id, pid, flags, call, architecture, instruction, arguments (here: the first two).
+NOTIF = struct.Struct("=QIIiIQQQ32x")
 RESPONSE = struct.Struct("=QqiI")  # struct seccomp_notif_resp: id, value, error, flags
+ERRORS = {"process": errno.EAGAIN, "file": errno.EDQUOT, "shared": errno.ENOMEM}
 
 
 def keep(control, prison, settings):
@@ -92,17 +96,28 @@ def _work_folder(parent):
 
 
 class _Counter:
-    """Answers the calls that start a process or thread, or make a file: so many, and no more.
+    """Answers the calls that start a process or thread, make a file, or map memory to be shared: so many, and no more.
 
     They are counted over the whole run, not at one time: what ends is not seen from here, and a run that
-    starts and ends processes without end would keep its keeper busy without end.
+    starts and ends processes without end would keep its keeper busy without end. And a page of shared memory that
+    is not mapped any more lives on as long as any page of its mapping, so its bytes are counted where it begins.
     """
 
     def __init__(self, listener, settings):
         self.descriptor = listener
-        self._starts = frozenset(settings["starts"])
-        self._left = {"process": settings["processes"], "file": settings["files"]}
+        self._kinds = {
+            **dict.fromkeys(settings["starts"], "process"),
+            **dict.fromkeys(settings["makes"], "file"),
+            **dict.fromkeys(settings["maps"], "shared"),
+        }
+        self._left = {
+            "process": settings["processes"],
+            "file": settings["files"],
+            "shared": settings["memory_bytes"],
+        }
         self._refusals = REFUSALS
+        self.started = 0  # processes and threads
+        self.shared = 0  # bytes
 
     def answer(self):
         """Answers one call. Returns False when it listens no more: then the kernel refuses all with ENOSYS."""
@@ -119,14 +134,16 @@ class _Counter:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        number, _, _, call, _ = NOTIF.unpack(buffer)
-        kind = "process" if call in self._starts else "file"
-        if self._left[kind] > 0:
-            self._left[kind] -= 1
+        number, _, _, call, _, _, _, length = NOTIF.unpack(buffer)
+        kind = self._kinds[call]
+        price = max(length, MAP_BYTES) if kind == "shared" else 1
+        if self._left[kind] >= price:
+            self._left[kind] -= price
+            self.started += price if kind == "process" else 0
+            self.shared += price if kind == "shared" else 0
             response = RESPONSE.pack(number, 0, 0, kernel.NOTIF_CONTINUE)
         else:
-            error = errno.EAGAIN if kind == "process" else errno.EDQUOT
-            response = RESPONSE.pack(number, 0, -error, 0)
+            response = RESPONSE.pack(number, 0, -ERRORS[kind], 0)
             self._refusals -= 1
         try:
             fcntl.ioctl(self.descriptor, kernel.NOTIF_SEND, response)
@@ -142,6 +159,9 @@ class _Run:
     def __init__(self, work, client, outputs, prison, settings):
         self.failure = None
         self.exhausted = False
+        self._inherited = None
+        self._next_look = 0.0
+        self._over = False
         self._client = client
         self._settings = settings
         self._counter = None
@@ -157,7 +177,8 @@ class _Run:
                 prison.run(client, work, keeper, setup, *outputs)  # never returns
 
     def watch(self, deadline):
-        """Until the main process has ended (True), or its time is up or nobody wants it any more (False)."""
+        """Until the main process has ended or all use too much memory (True), or its time is up or nobody wants it
+        any more (False)."""
         ended = os.pidfd_open(self._pid)
         try:
             poller = select.poll()
@@ -165,7 +186,8 @@ class _Run:
             poller.register(self._client, 0)  # only that the other end is closed
             poller.register(self._setup, select.POLLIN)
             while (left := deadline - time.monotonic()) > 0:
-                ready = dict(poller.poll(left * 1000))
+                pause = min(left, LOOK_SECONDS) if self._has_more_than_itself() else left
+                ready = dict(poller.poll(pause * 1000))
                 if self._setup.fileno() in ready:
                     self._hear(poller)
                 if self._counter is not None and self._counter.descriptor in ready:
@@ -174,13 +196,29 @@ class _Run:
                     if not called or not self._counter.answer():
                         poller.unregister(self._counter.descriptor)
                         self._forget_counter()
-                if ended in ready:
+                if ended in ready or self._is_greedy():
                     return True
                 if self._client.fileno() in ready:
                     return False
             return False
         finally:
             os.close(ended)
+
+    def _has_more_than_itself(self):
+        """Whether there may be memory that the limit of the main process does not know."""
+        return self._counter is not None and (self._counter.started > 0 or self._counter.shared > 0)
+
+    def _is_greedy(self):
+        """Whether all its processes together use more memory than one alone may. To be asked often."""
+        if not self._has_more_than_itself() or (now := time.monotonic()) < self._next_look:
+            return False
+        self._next_look = now + LOOK_SECONDS
+        if self._inherited is None:
+            self._inherited = memory.private("self")
+        used = self._counter.shared + memory.of_descendants(self._inherited)
+        # Twice in a row: until it executes another program, the child of a vfork is seen to have all of its parent's.
+        before, self._over = self._over, used > self._settings["memory_bytes"]
+        return before and self._over
 
     def _hear(self, poller):
         """What the child says while it sets itself up: its listener, or why it can't."""
@@ -210,9 +248,10 @@ class _Run:
         return status
 
     def _forget_counter(self):
-        if self._counter is not None:
+        """Nobody answers any more. What was counted is still known."""
+        if self._counter is not None and self._counter.descriptor is not None:
             os.close(self._counter.descriptor)
-            self._counter = None
+            self._counter.descriptor = None
 
 
 def _remove(work):

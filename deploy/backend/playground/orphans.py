@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ends all children of this process, whatever they do to escape.
+"""Finds all that is below this process, and ends it, whatever it does to escape.
 
 A process whose parent ends becomes the child of the nearest "subreaper" above it. So nothing that a run starts
 leaves the tree below its keeper, and when the keeper has no child left, nothing of the run is left.
@@ -9,15 +9,28 @@ import os
 import signal
 import time
 
-CHILDREN = "/proc/self/task/{}/children"
+TASKS = "/proc/{}/task"
 HUNT_SECONDS = 2.0
 
 
-def children():
-    """The process ids of this process's children, dead ones too. It must have one thread."""
-    with open(CHILDREN.format(os.getpid()), "rb", buffering=0) as file:
+def children(pid=None, thread=None):
+    """The process ids of the children, dead ones too, of this process, which must have one thread; or of a thread of
+    another process. Raises OSError if that has ended."""
+    with open(f"{TASKS.format(pid or os.getpid())}/{thread or os.getpid()}/children", "rb", buffering=0) as file:
         # More than fits one read are fetched by the next look; whoever asks looks until none is left.
         return [int(pid) for pid in file.read(65536).rpartition(b" ")[0].split()]
+
+
+def descendants():
+    """The process ids of all that is below this process. One that starts or ends meanwhile may be missed."""
+    found = children()
+    for pid in found:  # which grows
+        try:
+            for thread in os.listdir(TASKS.format(pid)):
+                found += children(pid, thread)
+        except OSError:
+            pass  # It has just ended.
+    return found
 
 
 def kill_children(spared=()):

@@ -6,9 +6,9 @@ The filter `allowed` is a list of what is allowed. What is not on it:
 - fails with ENOSYS, ENOTSUP or EOPNOTSUPP where libraries then take another way;
 - fails with EPERM otherwise, also what is newer than this list.
 
-The filter `counted` sends the calls that start a process or thread, or make a file, to the run's keeper, which
-counts them (keeper.py). The kernel obeys the stricter of the two, so it widens nothing. Both look at numbers
-and registers only, never at memory, which another thread could change after the look.
+The filter `counted` sends the calls that start a process or thread, make a file, or map memory to be shared, to the
+run's keeper, which counts them (keeper.py). The kernel obeys the stricter of the two, so it widens nothing. Both
+look at numbers and registers only, never at memory, which another thread could change after the look.
 
 libseccomp, not a table of our own: it knows the numbers on each machine, compares 64-bit arguments right, and
 refuses calls of other ABIs (32-bit, x32), whose numbers mean something else.
@@ -29,17 +29,17 @@ OWN_PID = 0x7E57C0DE
 ALWAYS = """
     access arch_prctl brk chdir clock_getres clock_gettime clock_nanosleep close close_range copy_file_range
     dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait epoll_pwait2 epoll_wait eventfd eventfd2
-    execve exit exit_group faccessat faccessat2 fadvise64 fallocate fchdir fchmod fdatasync flock fstat fstatfs
+    execve exit exit_group faccessat faccessat2 fadvise64 fchdir fchmod fdatasync flock fstat fstatfs
     fsync ftruncate futex getcpu getcwd getdents getdents64 getegid geteuid getgid getgroups getitimer getpgid
     getpgrp getpid getppid getpriority getrandom getresgid getresuid getrlimit getrusage getsid getsockname
     getpeername getsockopt gettid gettimeofday getuid link linkat lseek lstat madvise mkdir mkdirat
-    mmap mprotect mremap msync munmap nanosleep newfstatat pause pipe pipe2 poll ppoll pread64 preadv preadv2
+    mprotect mremap msync munmap nanosleep newfstatat pause pipe pipe2 poll ppoll pread64 preadv preadv2
     pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recvfrom rename renameat
     renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend
     rt_sigtimedwait sched_get_priority_max sched_get_priority_min sched_yield select sendfile set_robust_list
-    set_tid_address setitimer setpgid setsid setsockopt shutdown sigaltstack signalfd signalfd4 stat statfs
-    statx symlink symlinkat sysinfo time timer_create timer_delete timer_getoverrun timer_gettime timer_settime
-    timerfd_create timerfd_gettime timerfd_settime times umask uname unlink unlinkat wait4 waitid write writev
+    set_tid_address setitimer setpgid setsid shutdown sigaltstack signalfd signalfd4 stat statfs
+    statx symlink symlinkat sysinfo time timerfd_create timerfd_gettime timerfd_settime times umask uname unlink
+    unlinkat wait4 waitid write writev
 """.split()
 
 # Without an honest use here. A process that tries is ended by SIGSYS, and the run is counted as "forbidden".
@@ -72,21 +72,24 @@ CLONE_TRACED = 0x00002000 | 0x00800000  # CLONE_PTRACE, CLONE_UNTRACED
 CLONE_PARENT = 0x00008000
 O_CREAT, O_TRUNC, O_ACCMODE, O_TMPFILE = 0o100, 0o1000, 0o3, 0o20000000
 AF_UNIX, SOCK_STREAM, SOCK_TYPE_MASK = 1, 1, 0xF
+MAP_SHARED = 1  # and MAP_SHARED_VALIDATE, which is 3; MAP_PRIVATE is 2
 
 BINARY_TREE = 2  # seccomp_attr_set(3)
 
 STARTS = ("clone", "fork", "vfork")
 MAKES = ("creat", "mkdir", "mkdirat", "mknod", "mknodat", "symlink", "symlinkat", "link", "linkat")
+PAIRS = ("socketpair",)  # Counted as files: their buffers are memory.
 OPENS = (("open", 1), ("openat", 2))  # and where its flags are
+MAPS = ("mmap",)
 
 
 def filters(counting, machine=None):
     """What the zygote needs: {"allowed", "counted": BPF programs, "own_pid_at": where in `allowed` the run's
-    pid belongs, "starts", "makes": the numbers of the counted calls}.
+    pid belongs, "starts", "makes", "maps": the numbers of the counted calls}.
 
     Without `counting`, for kernels that can't, there is no filter `counted`: runs can't start processes or
-    threads, nor make files. `machine` is for tests: another architecture than this one's, by libseccomp's
-    name.
+    threads, nor make files, nor share memory. `machine` is for tests: another architecture than this one's, by
+    libseccomp's name.
     """
     allowed = _export(_allowed(counting), machine)
     return {
@@ -94,7 +97,8 @@ def filters(counting, machine=None):
         "own_pid_at": [m.start() for m in re.finditer(re.escape(struct.pack("=I", OWN_PID)), allowed)],
         "counted": _export(_counted(), machine) if counting else b"",
         "starts": _numbers(STARTS, machine),
-        "makes": _numbers(MAKES + tuple(name for name, _ in OPENS), machine),
+        "makes": _numbers(MAKES + PAIRS + tuple(name for name, _ in OPENS), machine),
+        "maps": _numbers(MAPS, machine),
     }
 
 
@@ -113,11 +117,11 @@ def _allowed(counting):
     rules += [(ALLOW, name, Arg(0, EQ, 0)) for name in ("prlimit64", "sched_getaffinity", "sched_getscheduler", "sched_getparam")]
     rules += [(ALLOW, "setrlimit")]
     # A pair of connected streams can't reach anybody else; asyncio lives on one. sendto with an address could,
-    # and sendmsg could park descriptors by the thousand.
-    rules += [
-        (ALLOW, "socketpair", Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM)),
-        (ALLOW, "sendto", Arg(4, EQ, 0)),
-    ]
+    # sendmsg could park descriptors by the thousand, and setsockopt make buffers huge.
+    rules += [(ALLOW, name, Arg(0, EQ, AF_UNIX), Arg(1, MASKED_EQ, SOCK_TYPE_MASK, SOCK_STREAM)) for name in PAIRS]
+    rules += [(ALLOW, "sendto", Arg(4, EQ, 0))]
+    # Without a mode. With FALLOC_FL_KEEP_SIZE some file systems forget the limit on a file's size.
+    rules += [(ALLOW, "fallocate", Arg(1, EQ, 0))]
     # Files. A truncating open for reading asks Landlock for nothing before ABI 3.
     plain = O_TRUNC | O_TMPFILE | O_CREAT
     for name, at in OPENS:
@@ -130,7 +134,7 @@ def _allowed(counting):
             rules += [(ALLOW, name, Arg(at, MASKED_EQ, plain, O_CREAT))]
         rules += [(ERRNO(errno.EOPNOTSUPP), name, Arg(at, MASKED_EQ, O_TMPFILE, O_TMPFILE))]
     if counting:
-        rules += [(ALLOW, name) for name in ("fork", "vfork", "creat", "mknod", "mknodat")]
+        rules += [(ALLOW, name) for name in ("fork", "vfork", "creat", "mknod", "mknodat", *MAPS)]
         forbidden = CLONE_NAMESPACES | CLONE_TRACED | CLONE_PARENT
         rules += [(ALLOW, "clone", Arg(0, MASKED_EQ, forbidden, 0))]
     else:
@@ -138,12 +142,15 @@ def _allowed(counting):
         rules += [(ERRNO(errno.EAGAIN), name) for name in STARTS]
         rules += [(ERRNO(errno.EDQUOT), name) for name in MAKES]
         rules += [(ERRNO(errno.EDQUOT), name, Arg(at, MASKED_EQ, O_CREAT, O_CREAT)) for name, at in OPENS]
+        rules += [(ALLOW, name, Arg(3, MASKED_EQ, MAP_SHARED, 0)) for name in MAPS]
+        rules += [(ERRNO(errno.ENOMEM), name, Arg(3, MASKED_EQ, MAP_SHARED, MAP_SHARED)) for name in MAPS]
     return ERRNO(errno.EPERM), rules
 
 
 def _counted():
-    rules = [(NOTIFY, name) for name in STARTS + MAKES]
+    rules = [(NOTIFY, name) for name in STARTS + MAKES + PAIRS]
     rules += [(NOTIFY, name, Arg(at, MASKED_EQ, O_CREAT, O_CREAT)) for name, at in OPENS]
+    rules += [(NOTIFY, name, Arg(3, MASKED_EQ, MAP_SHARED, MAP_SHARED)) for name in MAPS]
     return ALLOW, rules
 
 

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import threading
 import time
 
@@ -153,6 +154,60 @@ def test_idle_connections_hold_no_thread(backend):
     finally:
         for connection in idle:
             connection.close()
+
+
+@pytest.mark.parametrize("said", [b"", b"POST /py/eval HTTP/1.1\r\nHost: here\r\nContent-Le"])
+def test_clients_that_say_nothing_or_half_do_not_stop_the_service(small_backend, said):
+    # More than it has threads.
+    clients = [socket.create_connection(("127.0.0.1", small_backend.port)) for _ in range(20)]
+    try:
+        for client in clients:
+            client.sendall(said)
+        assert small_backend.request("GET", "/healthz")[0] == 200
+        assert small_backend.eval("print(2)")[1]["stdout"] == "2\n"
+        if said:  # Who is too slow is gone.
+            for client in clients:
+                client.settimeout(20)
+                assert client.recv(99) == b""
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_a_body_that_never_ends_is_400_and_the_end_of_the_connection(small_backend):
+    with socket.create_connection(("127.0.0.1", small_backend.port), timeout=20) as client:
+        head = b"POST /py/eval HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
+        client.sendall(head + b'{"code": ')
+        answer = b""
+        while piece := client.recv(9999):
+            answer += piece
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut(small_backend):
+    body = json.dumps({"code": "print('\\0' * 65000)"}).encode()
+    request = b"POST /py/eval HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(60)
+        client.connect(("127.0.0.1", small_backend.port))
+        with pytest.raises(OSError):
+            while True:  # until the service has closed it
+                client.sendall((request % len(body)) + body)
+
+
+def test_the_connection_that_was_idle_for_longest_makes_room(small_backend):
+    first = socket.create_connection(("127.0.0.1", small_backend.port), timeout=20)
+    others = []
+    try:
+        for _ in range(1000):
+            others.append(socket.create_connection(("127.0.0.1", small_backend.port), timeout=20))
+        assert first.recv(1) == b""
+        assert small_backend.request("GET", "/healthz")[0] == 200
+    finally:
+        for client in (first, *others):
+            client.close()
 
 
 def test_many_clients_get_their_own_answers(backend):

@@ -8,8 +8,8 @@ import seccomp
 
 from playground import policy
 
-ALLOW, KILL, NOTIFY, EPERM, ENOSYS, EAGAIN, EDQUOT = (
-    0x7FFF0000, 0x80000000, 0x7FC00000, 0x50001, 0x50026, 0x5000B, 0x5007A,
+ALLOW, KILL, NOTIFY, EPERM, ENOSYS, EAGAIN, EDQUOT, ENOMEM = (
+    0x7FFF0000, 0x80000000, 0x7FC00000, 0x50001, 0x50026, 0x5000B, 0x5007A, 0x5000C,
 )  # fmt: skip
 AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 PID = 4321
@@ -102,6 +102,12 @@ CASES = [
     ("clone", (CLONE_THREAD,), ALLOW),
     *[("clone", (CLONE_FORK | bit,), EPERM) for bit in (1 << 17, 1 << 25, 1 << 26, 1 << 27, 1 << 28)],
     *[("clone", (CLONE_FORK | bit,), EPERM) for bit in (1 << 29, 1 << 30, 1 << 15, 1 << 13, 1 << 23)],
+    ("mmap", (0, 4096, 3, 0x22), ALLOW),
+    ("mmap", (0, 4096, 3, 0x21), ALLOW),
+    ("setsockopt", (3, 1, 7), EPERM),
+    ("fallocate", (3, 0, 0, 1), ALLOW),
+    ("fallocate", (3, 1, 0, 1), EPERM),
+    ("timer_create", (), EPERM),
     ("prlimit64", (0, 7, 0, 0), ALLOW),
     ("prlimit64", (1, 7, 0, 0), EPERM),
     ("prctl", (15,), ALLOW),
@@ -137,16 +143,21 @@ def test_what_starts_or_makes_is_counted(machine):
     assert machine.counts("openat", 0, 0, O_CREAT)
     assert machine.counts("mkdirat")
     assert machine.counts("linkat")
+    assert machine.counts("socketpair")
+    assert machine.counts("mmap", 0, 4096, 3, 0x21)  # MAP_SHARED
+    assert machine.counts("mmap", 0, 4096, 3, 3)  # MAP_SHARED_VALIDATE
+    assert not machine.counts("mmap", 0, 4096, 3, 0x22)
     assert not machine.counts("openat", 0, 0, O_WRONLY)
     assert not machine.counts("read")
     assert machine.number("clone") in machine.made["starts"]
     assert machine.number("openat") in machine.made["makes"]
+    assert machine.number("mmap") in machine.made["maps"]
 
 
 def test_every_counted_call_is_known_by_its_number(machine):
-    known = machine.made["starts"] + machine.made["makes"]
+    known = machine.made["starts"] + machine.made["makes"] + machine.made["maps"]
     for number in range(600):
-        counted = [verdict(machine.made["counted"], number, (O_CREAT,) * 6, AUDIT[machine.name])]
+        counted = [verdict(machine.made["counted"], number, (O_CREAT | 1,) * 6, AUDIT[machine.name])]
         assert (counted == [NOTIFY]) == (number in known)
 
 
@@ -177,3 +188,5 @@ def test_without_counting_nothing_is_started_or_made(name):
     assert machine.says("openat", 0, 0, O_CREAT | O_WRONLY | O_TRUNC) == EDQUOT
     assert machine.says("openat", 0, 0, O_WRONLY | O_TRUNC) == ALLOW
     assert machine.says("openat", 0, 0, 0) == ALLOW
+    assert machine.says("mmap", 0, 4096, 3, 0x21) == ENOMEM
+    assert machine.says("mmap", 0, 4096, 3, 0x22) == ALLOW

@@ -117,6 +117,57 @@ def test_memory_is_limited():
     assert run("x = bytearray(100 << 20); print(len(x))").stdout == "104857600\n"
 
 
+def test_memory_of_all_processes_is_limited():
+    code = """
+        import os, time
+        for _ in range(2): os.fork()
+        x = bytearray(60 << 20)  # less than each may have alone
+        time.sleep(9)
+    """
+    start = time.monotonic()
+    assert run(code, wall_seconds=5, memory_bytes=100 << 20) == Result("", "", -9, False)
+    assert time.monotonic() - start < 3
+
+
+def test_memory_that_was_shared_is_limited_though_most_of_it_is_mapped_no_more():
+    code = """
+        import ctypes
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        libc.munmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
+        size, all = 16 << 20, 0
+        while all < 1 << 30:
+            at = libc.mmap(None, ctypes.c_size_t(size), 3, 0x21, -1, ctypes.c_long(0))
+            if at in (None, ctypes.c_void_p(-1).value): break
+            libc.munmap(at + 4096, size - 4096)  # The first page keeps them all.
+            all += size
+        print(all >> 20)
+    """
+    assert run(code, memory_bytes=100 << 20).stdout == "96\n"
+
+
+def test_some_memory_can_be_shared():
+    code = """
+        import mmap, os
+        shared = mmap.mmap(-1, 13)
+        if os.fork() == 0:
+            shared.write(b'Hello world!')
+            os._exit(0)
+        os.wait()
+        print(shared[:12])
+    """
+    assert run(code).stdout == "b'Hello world!'\n"
+
+
+def test_big_programs_may_start_small_ones():
+    code = """
+        import subprocess
+        x = bytearray(60 << 20)
+        for n in range(8): print(subprocess.check_output(['echo', str(n)]).decode(), end='')
+    """
+    assert run(code, wall_seconds=5, memory_bytes=100 << 20).stdout == "".join(f"{n}\n" for n in range(8))
+
+
 def test_file_size_is_limited():
     result = run("f = open('x', 'wb', buffering=0)\nprint(f.write(b'x' * (2 << 20)))\nf.write(b'y')")
     assert result.stdout == "1048576\n"
@@ -414,15 +465,16 @@ def test_the_check_notices_that_a_layer_does_not_hold(layer):
 
 def test_without_counting_nothing_can_be_started_or_made():
     code = """
-        import os, threading
-        for action in (os.fork, lambda: open('x', 'w'), lambda: os.mkdir('y')):
+        import mmap, os, threading
+        for action in (os.fork, lambda: open('x', 'w'), lambda: os.mkdir('y'), lambda: mmap.mmap(-1, 9)):
             try: action(); print('made')
             except OSError as problem: print(problem.strerror)
         try: threading.Thread(target=print).start()
         except RuntimeError as problem: print(problem)
     """
     assert run(code, without=["notify"]).stdout == (
-        "Resource temporarily unavailable\nDisk quota exceeded\nDisk quota exceeded\ncan't start new thread\n"
+        "Resource temporarily unavailable\nDisk quota exceeded\nDisk quota exceeded\nCannot allocate memory\n"
+        "can't start new thread\n"
     )
 
 
