@@ -10,7 +10,6 @@ import re
 from pods import variables_in
 from shapes import misshapen
 
-OUTSIDE_SECRETS = {"holdfast-admin"}  # Made by deploy/k8s/admin-token, never by a manifest.
 RESTRICTED = "pod-security.kubernetes.io/"
 UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
          "Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30, "Ti": 1 << 40}
@@ -299,8 +298,8 @@ def volumes(cluster):
         for volume in known.values():
             if "configMap" in volume and cluster.named("ConfigMap", volume["configMap"]["name"]) is None:
                 yield where, f"there is no ConfigMap {volume['configMap']['name']}"
-            if "secret" in volume and volume["secret"]["secretName"] not in OUTSIDE_SECRETS:
-                yield where, f"nobody makes the Secret {volume['secret']['secretName']}"
+            if "secret" in volume and cluster.named("Secret", volume["secret"]["secretName"]) is None:
+                yield where, f"there is no Secret {volume['secret']['secretName']}"
 
 
 def variables(cluster):
@@ -370,9 +369,9 @@ def configs(cluster):
             if host or int(port) not in ports_of(deployment):
                 yield where, f"its config listens on {address}, which is no port of the pod"
         token = config.get("admin", {}).get("token_file") or ""
-        secrets = {volume["name"] for volume in pod.get("volumes", []) if "secret" in volume}
-        if not any(mount["name"] in secrets and token.startswith(mount["mountPath"] + "/")
-                   for mount in container.get("volumeMounts", [])):
+        secrets = {volume["name"]: volume["secret"] for volume in pod.get("volumes", []) if "secret" in volume}
+        if token not in [f"{mount['mountPath']}/{item['path']}" for mount in container.get("volumeMounts", [])
+                         for item in secrets.get(mount["name"], {"items": []})["items"]]:
             yield where, f"admin.token_file {token!r} is in no Secret of the pod"
 
 

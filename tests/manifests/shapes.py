@@ -139,7 +139,8 @@ CONTAINER = record(
 VOLUME = record(
     "name", ("configMap", "secret", "emptyDir"), name=SHORT_NAME,
     configMap=record("name", name=NAME, defaultMode=number(0, 0o777)),
-    secret=record("secretName", secretName=NAME, defaultMode=number(0, 0o777)),
+    secret=record("secretName items", secretName=NAME, defaultMode=number(0, 0o777),
+                  items=many(record("key path", key=text(), path=text()), 1)),
     emptyDir=record(medium=one_of("Memory", ""), sizeLimit=text(QUANTITY, 32, "a quantity")))
 POD = record(
     "containers", serviceAccountName=NAME, automountServiceAccountToken=FLAG, enableServiceLinks=FLAG,
@@ -192,6 +193,8 @@ KINDS = {
         "selector", ("minAvailable", "maxUnavailable"), minAvailable=SHARE, maxUnavailable=SHARE,
         selector=SELECTOR)),
     "NetworkPolicy": document("networking.k8s.io/v1", "NetworkPolicy", spec=NETWORK),
+    # Without data: what is secret is in no file.
+    "Secret": document("v1", "Secret", type=one_of("Opaque")),
     # Generated, so without labels.
     "ConfigMap": record("apiVersion kind metadata data", apiVersion=one_of("v1"), kind=one_of("ConfigMap"),
                         metadata=record("name", name=NAME, namespace=SHORT_NAME),

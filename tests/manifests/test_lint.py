@@ -58,6 +58,8 @@ SHAPES = [
     (BACKEND, (*POD, "securityContext", "seccompProfile", "type"), "Unconfined", "RuntimeDefault"),
     (BACKEND, (*POD, "volumes", 0, "hostPath"), {"path": "/"}, "hostPath is unknown"),
     (BACKEND, (*POD, "hostNetwork"), True, "hostNetwork is unknown"),
+    (documents("Secret"), ("data",), {"token": "c2VjcmV0"}, "data is unknown"),
+    (FRONT, (*POD, "volumes", 1, "secret", "items"), GONE, "the field items is missing"),
     (BACKEND, ("spec", "strategy", "type"), "Rolling", "'RollingUpdate'"),
     (BACKEND, ("spec", "strategy", "rollingUpdate", "maxSurge"), "25", "a percentage"),
     (SCALER, ("apiVersion",), "autoscaling/v2beta2", "'autoscaling/v2'"),
@@ -128,7 +130,8 @@ RULES = [
     (BACKEND, (*BOX, "volumeMounts", 0, "name"), "temp", "which there is not"),
     (FRONT, (*BOX, "volumeMounts", 2), GONE, "is mounted nowhere"),
     (FRONT, (*POD, "volumes", 0, "configMap", "name"), "holdfast", "no ConfigMap holdfast"),
-    (FRONT, (*POD, "volumes", 1, "secret", "secretName"), "token", "nobody makes the Secret"),
+    (FRONT, (*POD, "volumes", 1, "secret", "secretName"), "token", "no Secret token"),
+    (FRONT, (*POD, "volumes", 1, "secret", "items", 0, "path"), "word", "in no Secret"),
     (FRONT, (*BOX, "args", 1), "--backend=gcp=$(GCPS)", "$(GCPS), which is not set"),
     (BACKEND, (*BOX, "env", 2, "value"), "$(CLOUDS)", "not set before it"),
     (BACKEND, (*BOX, "env", 0, "valueFrom", "configMapKeyRef", "key"), "nick", "which there is not"),
@@ -182,7 +185,7 @@ def test_rule(whom, path, value, wrong):
 
 
 @pytest.mark.parametrize("kind", ["PodDisruptionBudget", "HorizontalPodAutoscaler", "Service", "NetworkPolicy",
-                                  "Namespace", "ServiceAccount", "ConfigMap"])
+                                  "Namespace", "ServiceAccount", "ConfigMap", "Secret"])
 def test_a_kind_that_is_not_there_is_missed(kind):
     assert lint([document for document in GOOD if document["kind"] != kind])
 

@@ -146,37 +146,50 @@ def test_the_renderer_refuses_what_it_does_not_know(tmp_path):
         _merge({"tolerations": []}, {"tolerations": [{}]})
 
 
-# What a kubectl is asked by admin-token. It has no Secret, and a namespace if THERE is set.
+# What a kubectl is asked by admin-token. THERE: the namespace and the Secret that it has; TOKEN: what is in that.
 FAKE_KUBECTL = """#!/bin/bash
 echo "$*" >>"$SEEN/calls"
 case "$*" in
-*"get namespace"*) echo "$THERE" ;;
-*"get secret"*) echo "$SECRET" ;;
-*"create --filename=-"* | *"apply"*"--filename=-"*) cat >"$SEEN/secret" ;;
+*"get namespace"*) [[ $THERE != *namespace* ]] || echo namespace/holdfast ;;
+*"get secret"*jsonpath*) printf %s "$TOKEN" ;;
+*"get secret"*) [[ $THERE != *secret* ]] || echo secret/holdfast-admin ;;
+*"create --filename=-"* | *"patch secret holdfast-admin --type=merge --patch-file=/dev/stdin") cat >"$SEEN/secret" ;;
 esac
 """
 
 
-@pytest.mark.parametrize("options, there, secret, calls", [
-    ([], "namespace/holdfast", "", ["get secret", "get namespace", "create"]),
-    ([], "", "", ["get secret", "get namespace", "create", "create"]),
-    ([], "namespace/holdfast", "secret/holdfast-admin", ["get secret"]),
-    (["--rotate"], "", "", ["apply", "rollout restart"]),
+@pytest.mark.parametrize("options, there, token, calls", [
+    ([], "namespace secret", "", ["get secret", "get secret", "patch"]),
+    ([], "namespace", "", ["get secret", "get secret", "get namespace", "create"]),
+    ([], "", "", ["get secret", "get secret", "get namespace", "create", "create"]),
+    ([], "namespace secret", "dG9rZW4=", ["get secret"]),
+    (["--rotate"], "namespace secret", "dG9rZW4=", ["get secret", "patch", "rollout restart"]),
+    (["--show"], "namespace secret", "dG9rZW4=", ["get secret", "get secret"]),
 ])
-def test_admin_token(tmp_path, options, there, secret, calls):
+def test_admin_token(tmp_path, options, there, token, calls):
     kubectl = tmp_path / "kubectl"
     kubectl.write_text(FAKE_KUBECTL, encoding="utf-8")
     kubectl.chmod(0o755)
     done = subprocess.run([K8S / "admin-token", *options, "--context=here"], check=False, capture_output=True, text=True,
                           env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SEEN": str(tmp_path), "THERE": there,
-                               "SECRET": secret})
+                               "TOKEN": token})
     assert done.returncode == 0, done.stderr
     seen = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
     assert len(seen) == len(calls)
     for call, expected in zip(seen, calls):
         assert call.startswith(f"--namespace=holdfast --context=here {expected}")
-    if secret:
+    if calls[-1] == "get secret":
         assert not (tmp_path / "secret").exists()
+        assert done.stdout == ("token\n" if options else "secret/holdfast-admin has a token already; --rotate makes a new one\n")
     else:
         made = json.loads((tmp_path / "secret").read_text(encoding="utf-8"))
-        assert made["metadata"]["name"] in lint.OUTSIDE_SECRETS and len(made["data"]["token"]) == 88
+        assert ("Secret", made["metadata"]["name"]) in by_name(render(K8S / "gcp")) and len(made["data"]["token"]) == 88
+
+
+def test_no_token_is_not_shown(tmp_path):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text(FAKE_KUBECTL, encoding="utf-8")
+    kubectl.chmod(0o755)
+    done = subprocess.run([K8S / "admin-token", "--show"], check=False, capture_output=True, text=True,
+                          env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SEEN": str(tmp_path), "THERE": "secret", "TOKEN": ""})
+    assert (done.returncode, done.stdout) == (1, "") and "has no token yet" in done.stderr
