@@ -102,7 +102,7 @@ class Runner:
             return self._run(self._current(), code)
         except ConnectionError:
             # The zygote has died, or this run's keeper. Perhaps the kernel needed the memory.
-            log.warning("A run was lost; once more, from a fresh zygote")
+            log.warning("A run was lost, or its zygote retired; once more, from a fresh one")
         self._replace_dead()
         try:
             return self._run(self._current(), code)
@@ -221,9 +221,12 @@ class _Zygote:
             self.layers = _layers(offers)
             if user is not None:
                 os.chown(self._folder, user, user)
+            # Not to be listed: where the kernel has no Landlock, it is by their names, which nobody can guess, that
+            # the work folders of runs are safe from other runs.
+            os.chmod(self._folder, 0o300)
             self._control.send(json.dumps({**self._settings(limits, offers), "runs": runs, "user": user}).encode())
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_folder()
             raise
 
     def _hear_offers(self):
@@ -242,18 +245,25 @@ class _Zygote:
         return {**dataclasses.asdict(limits), **made, "layers": offers, "folder": self._folder}
 
     def connect(self, out, err):
-        """A socket to a keeper, which gets the outputs. Raises ConnectionError if the zygote has died."""
+        """A socket to a keeper, which gets the outputs. Raises ConnectionError if the zygote has died or retired."""
         ours, theirs = socket.socketpair()
         with theirs:
             try:
                 socket.send_fds(self._control, [b"r"], [theirs.fileno(), out.writer, err.writer])
-            except BaseException:
+            except BaseException as problem:
                 ours.close()
+                if self._control.fileno() == -1:
+                    raise ConnectionResetError("the zygote has retired") from problem
                 raise
             finally:
                 out.close_writer()
                 err.close_writer()
         return ours
+
+    def _remove_folder(self):
+        with contextlib.suppress(OSError):  # The zygote may have removed it.
+            os.chmod(self._folder, 0o700)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def alive(self):
         return self._process.poll() is None
@@ -268,7 +278,7 @@ class _Zygote:
             self._control.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(seconds)
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove_folder()
 
 
 def _start(control):

@@ -54,6 +54,8 @@ class Backend:
         self.process.terminate()
         status = self.process.wait(timeout=20)
         self.process.stderr.close()
+        for folder in self.runs.iterdir():
+            folder.chmod(0o700)  # They can't be listed.
         shutil.rmtree(self.runs)
         return status
 

@@ -55,6 +55,8 @@ def target():
         return
     running = Backend(WEB_CONCURRENCY="1", PLAYGROUND_WALL_SECONDS="3", PLAYGROUND_CPU_SECONDS="2", ESCAPES_SECRET="told")
     yield Target("127.0.0.1", running.port)
+    for folder in running.runs.iterdir():
+        folder.chmod(0o700)
     leftovers = [path for folder in running.runs.iterdir() for path in folder.iterdir()]
     assert running.stop() == 0
     assert leftovers == []

@@ -287,6 +287,19 @@ def test_the_work_folder_is_the_runs_own_and_fresh():
     assert runner.run(code).stdout == runner.run(code).stdout == "['main.py'] 0o700\n"
 
 
+@pytest.mark.parametrize("without", [[], ["landlock"]])
+def test_no_run_can_list_the_work_folders_of_others(without):
+    code = """
+        import os
+        for action in (os.listdir, lambda path: os.chmod(path, 0o700), lambda path: os.open(path, os.O_RDONLY)):
+            try: print(action('..'))
+            except OSError as problem: print(type(problem).__name__)
+        try: os.fchmod(os.open('..', os.O_PATH), 0o700)
+        except OSError as problem: print(problem.strerror)
+    """
+    assert run(code, without=without).stdout == "PermissionError\n" * 3 + "Bad file descriptor\n"
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -395,6 +408,16 @@ def test_a_fresh_zygote_takes_over():
         while os.path.exists(f"/proc/{first}") and time.monotonic() < deadline:
             time.sleep(0.01)
         assert not os.path.exists(f"/proc/{first}")
+
+
+def test_a_run_whose_zygote_has_just_retired_gets_the_fresh_one(monkeypatch):
+    with Runner(SHORT, runs=2) as runner:
+        old = runner._zygote
+        runner._install(runner._new_zygote())
+        old.close()
+        chosen = [runner._zygote, old]  # The first is chosen last.
+        monkeypatch.setattr(runner, "_current", chosen.pop)
+        assert runner.run("print(5)").stdout == "5\n"
 
 
 def test_a_dead_zygote_is_replaced():
