@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The simulated cluster, over a made-up curve; and that the manifests carry what was recommended."""
+import importlib.machinery
+import importlib.util
 import json
 import pathlib
 
@@ -99,3 +101,24 @@ def test_the_manifests_carry_what_was_recommended(cloud):
         if document["metadata"]["name"] == "playground")
     want = json.loads((HERE / "recommended.json").read_text())["clouds"][cloud]
     assert hpa.Spec.from_manifest(manifest["spec"]) == hpa.Spec.from_manifest(want)
+
+
+@pytest.mark.parametrize("cloud", ["gcp", "azure"])
+def test_what_is_recommended_is_what_the_search_finds(cloud):
+    loader = importlib.machinery.SourceFileLoader("recommend", str(HERE / "recommend"))
+    recommend = importlib.util.module_from_spec(importlib.util.spec_from_loader("recommend", loader))
+    loader.exec_module(recommend)
+    given = json.loads((HERE / "assumptions.json").read_text())
+    curve = Curve.read(recommend.DOCS / "autoscaling-curve.csv", given["objective_p99_ms"])
+    best, reports = recommend.search(Cloud(**given["clouds"][cloud]), curve, given)[0]
+    recommended = json.loads((HERE / "recommended.json").read_text())
+    assert recommended["clouds"][cloud] == best
+    page = (recommend.DOCS / "autoscaling-search.md").read_text().partition(f"## {cloud}\n")[2]
+    assert page.partition("|---:|\n")[2].startswith(recommend.row(best, reports))
+
+
+def test_the_manifest_requests_what_was_measured():
+    yaml = pytest.importorskip("yaml")
+    pod = yaml.safe_load((HERE.parent / "k8s/base/playground/deployment.yaml").read_text())["spec"]["template"]["spec"]
+    requested = pod["containers"][0]["resources"]["requests"]["cpu"]
+    assert hpa.milli(requested) == json.loads((HERE / "recommended.json").read_text())["request_m"]
