@@ -26,6 +26,7 @@ struct page_shared {
     enum backend_state state;    /* follows from the next three: show_state() */
     bool dismissed;              /* it has left, or there never was one */
     bool drained, ejected, down;
+    bool silent; /* its last probe got no answer */
     bool ejected_at_known;
     uint64_t epoch;    /* resets so far */
     uint64_t readmits; /* by probes, so far */
@@ -51,6 +52,7 @@ struct ledger {
     /* read for every request, written on a change of state */
     cache_aligned _Atomic uint64_t rotation;
     _Atomic uint64_t drained;
+    _Atomic uint64_t dead;
     cache_aligned void (*changed)(void *owner); /* NULL: nobody wants to know */
     void *changed_owner;
     struct page pages[CONFIG_BACKENDS_MAX];
@@ -115,6 +117,7 @@ static void show_state(struct ledger *l, struct page *page) requires_lock(&page-
     }
     set_bit(&l->rotation, bit, s->state == BACKEND_UP);
     set_bit(&l->drained, bit, s->state == BACKEND_DRAINING);
+    set_bit(&l->dead, bit, s->down && s->silent);
 }
 
 struct ledger *ledger_new(uint32_t count, const struct ledger_policy *policy)
@@ -331,6 +334,12 @@ uint64_t ledger_drained(const struct ledger *l)
     return atomic_load_explicit(&l->drained, memory_order_relaxed);
 }
 
+bool ledger_is_dead(const struct ledger *l, uint32_t backend)
+{
+    MUST(backend < CONFIG_BACKENDS_MAX);
+    return (atomic_load_explicit(&l->dead, memory_order_relaxed) >> backend & 1) != 0;
+}
+
 uint64_t ledger_fit(const struct ledger *l, uint64_t tried, bool *up_)
 {
     uint64_t fit = ledger_rotation(l) & ~tried;
@@ -386,19 +395,24 @@ static enum probe_effect bring_back(struct ledger *l, struct page *page) require
     return s->ejected ? PROBE_NO_EFFECT : PROBE_BROUGHT_BACK;
 }
 
-enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good)
+enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket,
+                                   enum probe_finding found)
 {
     struct page *page = page_of(l, ticket->backend);
     enum probe_effect effect = PROBE_NO_EFFECT;
     lock_take(&page->lock);
     struct page_shared *s = &page->shared;
     if (ticket->changes == s->changes) {
-        enum probe_turn turn = probe_track_count(&s->probes, good, s->policy.rise, s->policy.fall);
+        enum probe_turn turn =
+            probe_track_count(&s->probes, found == PROBE_GOOD, s->policy.rise, s->policy.fall);
+        s->silent = found == PROBE_SILENT;
         if (turn == PROBE_RISEN) {
             effect = bring_back(l, page);
         } else if (turn == PROBE_FALLEN && !s->down) {
             effect = s->ejected ? PROBE_NO_EFFECT : PROBE_TOOK_DOWN;
             set_health(l, page, s->ejected, true);
+        } else {
+            show_state(l, page); /* down as before, but it answers now, or does so no more */
         }
     }
     lock_free(&page->lock);

@@ -74,6 +74,9 @@ struct probe_ticket {
     uint64_t changes; /* of the backend's state, seen when the probe began */
 };
 
+/* What a probe found: a good answer, one that is not, or none at all. */
+enum probe_finding { PROBE_GOOD, PROBE_BAD, PROBE_SILENT };
+
 /* What a probe did to its backend. */
 enum probe_effect { PROBE_NO_EFFECT, PROBE_TOOK_DOWN, PROBE_BROUGHT_BACK };
 
@@ -155,6 +158,10 @@ uint64_t ledger_rotation(const struct ledger *l);
 /* The backends that drain, and the slots that have none, as a set; lock-free, as stale as the above. */
 uint64_t ledger_drained(const struct ledger *l);
 
+/* Whether the probes of BACKEND found it dead: it is down, and the last of them got no answer. Lock-free, as
+ * stale as the above. */
+bool ledger_is_dead(const struct ledger *l, uint32_t backend);
+
 /* Those that a request may be sent to that was sent to TRIED already: the rest of those in rotation (*UP_ is
  * set), or else, as a last resort, the rest of those that do not drain. Lock-free, as stale as the above. */
 uint64_t ledger_fit(const struct ledger *l, uint64_t tried, bool *up_);
@@ -173,9 +180,10 @@ mono_ns ledger_drained_since(const struct ledger *l, uint32_t backend);
  * One thread for each backend, no lock held. */
 must_check bool ledger_probe_begin(struct ledger *l, uint32_t backend, struct probe_ticket *ticket_);
 
-/* Ends the probe of TICKET, which was GOOD or not. A probe during which the state changed tells nothing about
+/* Ends the probe of TICKET with what it FOUND. A probe during which the state changed tells nothing about
  * the backend as it is now, and is not counted. No lock held. */
-must_check enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket, bool good);
+must_check enum probe_effect ledger_probe_end(struct ledger *l, const struct probe_ticket *ticket,
+                                              enum probe_finding found);
 
 /* Drains BACKEND, or ends that: it is then what it was before, or has become since. Any thread, no lock held.
  */

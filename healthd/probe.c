@@ -50,9 +50,11 @@ struct probes {
     struct prober *list[CONFIG_BACKENDS_MAX]; /* by slot; NULL where nobody probes */
 };
 
-/* What a probe found: NULL for all good, else why not, for the log. UNTOLD is compared by pointer. */
+/* What a probe found: NULL for all good, else why not, for the log. These are compared by pointer. */
 static const char *const all_good = NULL;
 static const char untold[] = "stopped, or out of means";
+static const char not_200[] = "status not 200";
+static const char malformed[] = "malformed response";
 
 bool probes_wanted(const struct config *config)
 {
@@ -119,10 +121,10 @@ static const char *judge_head(const char *bytes, size_t length, bool *interim_)
     struct http_head head;
     *interim_ = false;
     if (http_decode(&head, HTTP_KIND_RESPONSE, bytes, length) != NULL) {
-        return "malformed response";
+        return malformed;
     }
     *interim_ = head.status < 200 && head.status != 101;
-    return head.status == 200 || *interim_ ? all_good : "status not 200";
+    return head.status == 200 || *interim_ ? all_good : not_200;
 }
 
 /* Reads the head of the response on FD. */
@@ -134,7 +136,7 @@ static const char *read_head(struct prober *p, int fd, mono_ns deadline)
         const struct http_offence *offence;
         enum http_head_progress progress = http_head_scan(&scan, p->head, length, &offence);
         if (progress == HTTP_HEAD_BAD || (progress == HTTP_HEAD_MORE && length == sizeof p->head)) {
-            return "malformed response";
+            return malformed;
         }
         if (progress == HTTP_HEAD_DONE) {
             bool interim;
@@ -211,6 +213,14 @@ static void log_effect(const struct prober *p, enum probe_effect effect, const c
     }
 }
 
+static enum probe_finding finding_of(const char *why)
+{
+    if (why == all_good) {
+        return PROBE_GOOD;
+    }
+    return why == not_200 || why == malformed ? PROBE_BAD : PROBE_SILENT;
+}
+
 /* One round: probes, unless the backend is to be left alone, and tells the ledger. */
 static void probe_round(struct prober *p)
 {
@@ -220,7 +230,7 @@ static void probe_round(struct prober *p)
     }
     const char *why = probe_once(p);
     if (why != untold) {
-        log_effect(p, ledger_probe_end(p->probes->ledger, &ticket, why == all_good), why);
+        log_effect(p, ledger_probe_end(p->probes->ledger, &ticket, finding_of(why)), why);
     }
 }
 

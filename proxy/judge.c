@@ -16,9 +16,9 @@ static bool is_reset(int fd)
     return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-/* Whether the backend of SUBJECT is no longer worth the wait. One that was ejected for what it answers still
- * answers, and soon; one that hangs is not waited for. What is in flight on one that drains may finish, for
- * drain_ms. */
+/* Whether the backend of SUBJECT is no longer worth the wait. One that probes get no answer from will give
+ * none. One that was ejected, or is down, for what it answers still answers, and soon; one that hangs is not
+ * waited for. What is in flight on one that drains may finish, for drain_ms. */
 static bool is_to_be_left(const struct ledger *l, const struct watch_subject *subject,
                           const struct config *config)
 {
@@ -28,7 +28,8 @@ static bool is_to_be_left(const struct ledger *l, const struct watch_subject *su
         return now > deadline_after_ms(drained, config->drain_ms);
     }
     bool out = (ledger_rotation(l) >> subject->backend & 1) == 0;
-    return out && now > deadline_after_ms(subject->since, config->timeouts.connect_ms);
+    return out && (ledger_is_dead(l, subject->backend) ||
+                   now > deadline_after_ms(subject->since, config->timeouts.connect_ms));
 }
 
 enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Requests wait on a backend that hangs. When its probes find it dead, or when it has been drained for drain_ms, they leave it and
-are answered by the other one, long before response_ms. One that may be sent once only stays."""
+"""Requests wait on a backend that hangs. When its probes get no answer, or when it has been drained for drain_ms, they leave it
+and are answered by the other one, long before response_ms, and before connect_ms too. When its probes do get an answer, if a bad
+one, they have connect_ms to be answered. One that may be sent once only stays."""
 import threading
 import time
 
@@ -27,6 +28,13 @@ class Waiting:
             equal("answer", self.client.response().status, status)
 
 
+def at_gcp(wire, request):
+    """Hangs; so does what probes ask for when gcp is dead, and when it is unwell it says so."""
+    if request.target != "/up" or health == "dead":
+        hang()
+    answer(200 if health == "well" else 503)(wire, request)
+
+
 def wait_on_gcp(holdfast, method):
     """WAITING clients on gcp; those that came to azure are answered."""
     clients = [Waiting(holdfast, method) for _ in range(2 * WAITING)]
@@ -34,29 +42,33 @@ def wait_on_gcp(holdfast, method):
     return clients
 
 
-def config(**more):
+def config(connect_ms=100, **more):
     return {
         "backends": [{"name": name, "url": f"http://{origin.authority}"} for name, origin in origins.items()],
-        "timeouts": {"connect_ms": 100, "response_ms": LONG_MS},
+        "timeouts": {"connect_ms": connect_ms, "response_ms": LONG_MS},
         **more,
     }
 
 
 go_on = threading.Event()
 origins = {"gcp": Origin(answer()), "azure": Origin(answer())}
-origins["gcp"].behave = lambda wire, request: (answer() if request.target == "/up" and not dead.is_set() else hang)(wire, request)
-dead = threading.Event()
+origins["gcp"].behave = at_gcp
 
 begun = time.monotonic()
 probe = {"path": "/up", "interval_ms": 20, "timeout_ms": 200, "fall": 2}
-with Holdfast({}, config=config(health={"probe": probe})) as holdfast:
-    clients = wait_on_gcp(holdfast, "POST")
-    dead.set()
-    for client in clients:
-        client.expect(200)
-    equal("rescued", holdfast.stats()["requests"]["rescued"], WAITING)
-    gcp = holdfast.backend("gcp")
-    equal("gcp", (gcp["state"], gcp["errors"]["timeout"]), ("down", WAITING))
+for sickness, connect_ms in (("dead", LONG_MS), ("unwell", 1000)):
+    health = "well"
+    with Holdfast({}, config=config(connect_ms, health={"probe": probe})) as holdfast:
+        waiting_since = time.monotonic()
+        clients = wait_on_gcp(holdfast, "POST")
+        health = sickness
+        until(lambda: holdfast.backend("gcp")["state"] == "down", "gcp is down")
+        for client in clients:
+            client.expect(200)
+        if sickness == "unwell":
+            assert time.monotonic() - waiting_since >= connect_ms / 1000, "it answers, and might have answered these"
+        equal("rescued", holdfast.stats()["requests"]["rescued"], WAITING)
+        equal("timeouts", holdfast.backend("gcp")["errors"]["timeout"], WAITING)
 
 with Holdfast({}, config=config(drain_ms=300)) as holdfast:
     clients = wait_on_gcp(holdfast, "GET")

@@ -58,11 +58,11 @@ static void eject(uint32_t backend)
                          &(struct attempt_outcome){.end = ATTEMPT_CONNECT, .failure = true}));
 }
 
-static void take_down(uint32_t backend)
+static void take_down(uint32_t backend, enum probe_finding found)
 {
     struct probe_ticket ticket;
     ck_assert(ledger_probe_begin(proxy.ledger, backend, &ticket));
-    ck_assert_int_eq(ledger_probe_end(proxy.ledger, &ticket, false), PROBE_TOOK_DOWN);
+    ck_assert_int_eq(ledger_probe_end(proxy.ledger, &ticket, found), PROBE_TOOK_DOWN);
 }
 
 static void expect(enum watch_cut cut)
@@ -81,10 +81,24 @@ START_TEST(one_that_is_out_and_hangs_is_left)
     if (_i == 0) {
         eject(0);
     } else {
-        take_down(0);
+        take_down(0, PROBE_BAD);
     }
     expect(WATCH_CUT_BACKEND);
     subject.since = clock_mono() + NS_PER_S; /* it has not hung for long */
+    expect(WATCH_NOT_CUT);
+}
+END_TEST
+
+START_TEST(one_that_probes_found_dead_is_left_at_once)
+{
+    subject.since = clock_mono() + NS_PER_S;
+    take_down(0, PROBE_SILENT);
+    expect(WATCH_CUT_BACKEND);
+    struct probe_ticket ticket;
+    ck_assert(ledger_probe_begin(proxy.ledger, 0, &ticket));
+    ck_assert_int_eq(ledger_probe_end(proxy.ledger, &ticket, PROBE_BAD), PROBE_NO_EFFECT);
+    expect(WATCH_NOT_CUT); /* it is down still, but answers: it may answer what it has begun */
+    ledger_reset(proxy.ledger, 0);
     expect(WATCH_NOT_CUT);
 }
 END_TEST
@@ -144,6 +158,7 @@ int main(void)
     tcase_add_checked_fixture(all, set_up, tear_down);
     tcase_add_test(all, one_that_is_up_is_waited_for);
     tcase_add_loop_test(all, one_that_is_out_and_hangs_is_left, 0, 2);
+    tcase_add_test(all, one_that_probes_found_dead_is_left_at_once);
     tcase_add_test(all, not_when_the_request_must_stay);
     tcase_add_test(all, not_when_nobody_else_is_there_to_ask);
     tcase_add_test(all, one_that_drains_may_finish_for_a_while);

@@ -54,7 +54,7 @@ static struct probe_ticket probe_begin(struct ledger *l)
 static enum probe_effect probe(struct ledger *l, bool good)
 {
     struct probe_ticket ticket = probe_begin(l);
-    return ledger_probe_end(l, &ticket, good);
+    return ledger_probe_end(l, &ticket, good ? PROBE_GOOD : PROBE_SILENT);
 }
 
 static void expect(struct ledger *l, enum backend_state state, uint64_t failures)
@@ -143,7 +143,7 @@ START_TEST(a_probe_across_a_change_does_not_count)
     struct ledger *l = make(true);
     struct probe_ticket across = probe_begin(l);
     fail_times(l, EJECT_AFTER + 1);
-    ck_assert_int_eq(ledger_probe_end(l, &across, true), PROBE_NO_EFFECT);
+    ck_assert_int_eq(ledger_probe_end(l, &across, PROBE_GOOD), PROBE_NO_EFFECT);
     ck_assert_int_eq(probe(l, true), PROBE_NO_EFFECT);
     expect(l, BACKEND_EJECTED, EJECT_AFTER + 1);
     ck_assert_int_eq(probe(l, true), PROBE_BROUGHT_BACK);
@@ -367,7 +367,7 @@ START_TEST(under_a_crowd_every_ejection_has_its_return)
     while (returns < ROUNDS) {
         struct probe_ticket ticket;
         if (ledger_probe_begin(crowd.ledger, 0, &ticket)) {
-            returns += ledger_probe_end(crowd.ledger, &ticket, true) == PROBE_BROUGHT_BACK;
+            returns += ledger_probe_end(crowd.ledger, &ticket, PROBE_GOOD) == PROBE_BROUGHT_BACK;
         }
         struct ledger_page page;
         ledger_read(crowd.ledger, 0, &page);
