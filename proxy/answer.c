@@ -48,14 +48,14 @@ static void log_own(const struct answer *a, unsigned status, bool sent)
 /* Sends A's bytes; what the client does not take at once stands in *REST_ then. */
 static bool send_own(const struct answer *a, struct outbox **rest_)
 {
-    const int fd = a->client->fd;
+    struct client *client = a->client;
     const unsigned client_minor = a->request->head.version_minor;
     if (a->course != NULL && a->course->attempt.client_broken) {
         return false;
     }
     return a->offence == NULL
-               ? deliver_options(fd, a->keep_alive, client_minor, rest_)
-               : deliver_reply(fd, a->offence, a->keep_alive, client_minor, is_to_head(a), rest_);
+               ? deliver_options(client, a->keep_alive, client_minor, rest_)
+               : deliver_reply(client, a->offence, a->keep_alive, client_minor, is_to_head(a), rest_);
 }
 
 enum exchange_end answer_send(const struct answer *a)

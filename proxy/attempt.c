@@ -7,6 +7,7 @@
 #include "proxy/dial.h"
 #include "proxy/forward.h"
 #include "proxy/hedge.h"
+#include "proxy/knock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ static void pass_early(void *owner, const struct http_head *head)
     struct attempt *a = owner;
     attempt_free_out(a);
     struct writer out = {.at = a->out, .capacity = a->out_bytes};
-    if (!a->client_broken && !deliver_early(a->client->fd, head, out)) {
+    if (!a->client_broken && !deliver_early(a->client, head, out)) {
         a->client_broken = true;
     }
 }
@@ -295,6 +296,7 @@ enum attempt_progress attempt_continue(struct attempt *a, enum attempt_end *end_
     if (response_peek(a->response)) {
         return finish(a, end_);
     }
+    knock(a->client);
     if (!a->client->gone) {
         return leave(a);
     }

@@ -22,7 +22,7 @@ struct attempt {
     struct watch *worker_watch; /* this and OUT are the worker's: another's, maybe, when it goes on */
     char *out;                  /* room for one head that is being written */
     size_t out_bytes;
-    const struct client *client;
+    struct client *client;
     const struct request *request;
     struct identity identity;
     bool trusted;         /* the client may speak for others */

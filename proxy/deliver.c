@@ -27,12 +27,16 @@ struct slice deliver_date(void)
     return (struct slice){text, CLOCK_HTTP_DATE_BYTES - 1};
 }
 
-/* Sends W's text. What the client does not take at once stands in *REST_ then, to be sent before anything
- * else. False when the connection is broken or there is no memory. */
-static bool send_reply(int fd, const struct writer *w, bool keep_alive, struct outbox **rest_)
+static struct iovec piece_of(struct slice bytes)
 {
-    MUST(writer_ok(w));
-    struct iovec iov = {.iov_base = w->at, .iov_len = w->length};
+    return (struct iovec){.iov_base = (char *)bytes.at, .iov_len = bytes.length};
+}
+
+/* Sends TEXT on FD. What the client does not take at once stands in *REST_ then, to be sent before anything
+ * else. False when the connection is broken or there is no memory. */
+static bool send_reply(int fd, struct slice text, bool keep_alive, struct outbox **rest_)
+{
+    struct iovec iov = piece_of(text);
     int failure = net_send_all(fd, &iov, 1, MSG_DONTWAIT);
     if (failure != EAGAIN && failure != EWOULDBLOCK) {
         return failure == 0;
@@ -47,41 +51,53 @@ static bool send_reply(int fd, const struct writer *w, bool keep_alive, struct o
     return true;
 }
 
-bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive, unsigned client_minor,
-                   bool without_body, struct outbox **rest_)
+/* Writes a reply of our own to W, and returns it. */
+static struct slice own_reply(struct writer *w, const struct http_offence *offence, bool keep_alive,
+                              unsigned client_minor, bool without_body)
 {
-    char text[REPLY_BYTES_MAX];
-    struct writer w = {.at = text, .capacity = sizeof text};
     struct reply reply = {.offence = offence,
                           .keep_alive = keep_alive,
                           .client_minor = client_minor,
                           .without_body = without_body,
                           .date = deliver_date()};
-    reply_write(&w, &reply);
-    return send_reply(fd, &w, keep_alive, rest_);
+    reply_write(w, &reply);
+    MUST(writer_ok(w));
+    return (struct slice){w->at, w->length};
+}
+
+bool deliver_reply(struct client *c, const struct http_offence *offence, bool keep_alive,
+                   unsigned client_minor, bool without_body, struct outbox **rest_)
+{
+    char text[REPLY_BYTES_MAX];
+    struct writer w = {.at = text, .capacity = sizeof text};
+    struct slice reply = own_reply(&w, offence, keep_alive, client_minor, without_body);
+    return send_reply(c->fd, knock_rest(c, reply), keep_alive, rest_);
 }
 
 bool deliver_last_reply(int fd, const struct http_offence *offence, bool without_body)
 {
+    char text[REPLY_BYTES_MAX];
+    struct writer w = {.at = text, .capacity = sizeof text};
     struct outbox *rest = NULL;
-    bool sent = deliver_reply(fd, offence, false, 1, without_body, &rest);
+    bool sent = send_reply(fd, own_reply(&w, offence, false, 1, without_body), false, &rest);
     sent = sent && rest == NULL;
     outbox_delete(rest); /* a client that does not take a few hundred bytes has lost its right to an answer */
     return sent;
 }
 
-bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_)
+bool deliver_options(struct client *c, bool keep_alive, unsigned client_minor, struct outbox **rest_)
 {
     char text[REPLY_BYTES_MAX];
     struct writer w = {.at = text, .capacity = sizeof text};
     reply_write_options(&w, keep_alive, client_minor, deliver_date());
-    return send_reply(fd, &w, keep_alive, rest_);
+    MUST(writer_ok(&w));
+    return send_reply(c->fd, knock_rest(c, (struct slice){w.at, w.length}), keep_alive, rest_);
 }
 
 /* Sends what the client takes of the outbox, and drops it when it is empty. False when the client is gone. */
 static bool flush_outbox(struct delivery *d)
 {
-    enum outbox_progress progress = outbox_flush(d->outbox, d->client_fd);
+    enum outbox_progress progress = outbox_flush(d->outbox, d->client->fd);
     if (progress == OUTBOX_EMPTY) {
         outbox_delete(d->outbox);
         d->outbox = NULL;
@@ -94,8 +110,8 @@ static bool wait_for_client(struct delivery *d)
 {
     bool well = flush_outbox(d);
     while (well && d->outbox != NULL) {
-        struct pollfd wait = {.fd = d->client_fd, .events = POLLOUT};
-        watch_arm(d->watch, d->client_fd, deadline_after_ms(clock_mono(), d->write_ms));
+        struct pollfd wait = {.fd = d->client->fd, .events = POLLOUT};
+        watch_arm(d->watch, d->client->fd, deadline_after_ms(clock_mono(), d->write_ms));
         poll(&wait, 1, -1);
         enum watch_cut cut = watch_disarm(d->watch);
         d->end = cut == WATCH_CUT_DEADLINE ? ACCESS_CLIENT_SLOW
@@ -130,7 +146,7 @@ static bool store(struct delivery *d, const struct iovec *iov, int count)
 static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
 {
     if (d->outbox == NULL) {
-        int failure = net_send_all(d->client_fd, iov, count, MSG_DONTWAIT);
+        int failure = net_send_all(d->client->fd, iov, count, MSG_DONTWAIT);
         if (failure != EAGAIN && failure != EWOULDBLOCK) {
             return failure == 0 || lose(d, iov, count);
         }
@@ -162,7 +178,7 @@ static enum forward_body choose_body(const struct delivery *d)
 static void add(struct iovec *iov, int *count, struct slice bytes)
 {
     if (bytes.length > 0) {
-        iov[(*count)++] = (struct iovec){.iov_base = (char *)bytes.at, .iov_len = bytes.length};
+        iov[(*count)++] = piece_of(bytes);
     }
 }
 
@@ -199,7 +215,7 @@ static bool send_while_waiting(struct delivery *d)
 {
     struct response *r = d->response;
     while (d->outbox != NULL) {
-        struct pollfd wait[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = d->client_fd, .events = POLLOUT}};
+        struct pollfd wait[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = d->client->fd, .events = POLLOUT}};
         wait[0].events |= r->sender != NULL ? POLLOUT : 0;
         int ready = poll(wait, 2, -1); /* the watch on the backend's connection bounds it */
         if (ready > 0 && wait[1].revents != 0 && !flush_outbox(d)) {
@@ -296,29 +312,30 @@ enum delivered deliver(struct delivery *d)
     forward_response_head(&d->out, &forward);
     MUST(writer_ok(&d->out)); /* twice the longest head that is let in */
     struct slice piece = response_held(r);
-    bool sent = send_piece(d, (struct slice){d->out.at, d->out.length}, piece, chunked);
+    bool sent =
+        send_piece(d, knock_rest(d->client, (struct slice){d->out.at, d->out.length}), piece, chunked);
     while (sent && !r->whole) {
         sent = read_piece(d, &piece) && send_piece(d, (struct slice){NULL, 0}, piece, chunked);
     }
     return finish(d, body, sent, keep_alive);
 }
 
-static bool deliver_1xx(int fd, const struct http_head *head, struct writer out, bool upgrade)
+static bool deliver_1xx(struct client *c, const struct http_head *head, struct writer out, bool upgrade)
 {
     struct forward_response forward = {
         .head = head, .body = FORWARD_BODY_NONE, .client_minor = 1, .keep_alive = true, .upgrade = upgrade};
     forward_response_head(&out, &forward);
     MUST(writer_ok(&out));
-    struct iovec iov = {.iov_base = out.at, .iov_len = out.length};
-    return net_send_all(fd, &iov, 1, MSG_DONTWAIT) == 0;
+    struct iovec iov = piece_of(knock_rest(c, (struct slice){out.at, out.length}));
+    return net_send_all(c->fd, &iov, 1, MSG_DONTWAIT) == 0;
 }
 
-bool deliver_early(int fd, const struct http_head *head, struct writer out)
+bool deliver_early(struct client *c, const struct http_head *head, struct writer out)
 {
-    return deliver_1xx(fd, head, out, false);
+    return deliver_1xx(c, head, out, false);
 }
 
-bool deliver_upgrade(int fd, const struct http_head *head, struct writer out)
+bool deliver_upgrade(struct client *c, const struct http_head *head, struct writer out)
 {
-    return deliver_1xx(fd, head, out, true);
+    return deliver_1xx(c, head, out, true);
 }

@@ -5,13 +5,14 @@
 
 #include "common/writer.h"
 #include "healthd/ledger.h"
+#include "proxy/knock.h"
 #include "proxy/outbox.h"
 #include "proxy/response.h"
 #include "proxy/watchdog.h"
 
 struct delivery {
     struct response *response; /* held whole, or its head and the first bytes of its body */
-    int client_fd;
+    struct client *client;
     unsigned client_minor;        /* the client speaks HTTP/1.0 or 1.1 */
     bool keep_alive;              /* the client and we would like to go on */
     bool to_head;                 /* the request was HEAD */
@@ -40,25 +41,26 @@ enum delivered {
  * take it for whole. */
 must_check enum delivered deliver(struct delivery *d);
 
-/* Sends an interim response (103) on FD. False when the client did not take all of it, so that nothing may
+/* Sends an interim response (103) to C. False when the client did not take all of it, so that nothing may
  * follow. */
-must_check bool deliver_early(int fd, const struct http_head *head, struct writer out);
+must_check bool deliver_early(struct client *c, const struct http_head *head, struct writer out);
 
-/* Sends the 101 of an upgrade on FD. False as above. */
-must_check bool deliver_upgrade(int fd, const struct http_head *head, struct writer out);
+/* Sends the 101 of an upgrade to C. False as above. */
+must_check bool deliver_upgrade(struct client *c, const struct http_head *head, struct writer out);
 
-/* Sends a reply of our own on FD, without waiting. What the client does not take at once stands in *REST_
+/* Sends a reply of our own to C, without waiting. What the client does not take at once stands in *REST_
  * then (now the caller's), and goes before anything else; KEEP_ALIVE is noted in it. False when the
  * connection is broken. */
-must_check bool deliver_reply(int fd, const struct http_offence *offence, bool keep_alive,
+must_check bool deliver_reply(struct client *c, const struct http_offence *offence, bool keep_alive,
                               unsigned client_minor, bool without_body, struct outbox **rest_);
 
-/* The same with "Connection: close", on a connection that ends with it. False when the client did not take
- * all of it at once. */
+/* The same with "Connection: close", on FD, a connection that ends with it. False when the client did not
+ * take all of it at once. */
 bool deliver_last_reply(int fd, const struct http_offence *offence, bool without_body);
 
 /* Sends the answer to an OPTIONS request that may go no further; as deliver_reply(). */
-must_check bool deliver_options(int fd, bool keep_alive, unsigned client_minor, struct outbox **rest_);
+must_check bool deliver_options(struct client *c, bool keep_alive, unsigned client_minor,
+                                struct outbox **rest_);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", now; valid until the thread's next call. */
 struct slice deliver_date(void);

@@ -16,6 +16,7 @@
 #include "proxy/course.h"
 #include "proxy/deliver.h"
 #include "proxy/forward.h"
+#include "proxy/knock.h"
 #include "proxy/trial.h"
 #include "proxy/verdict.h"
 
@@ -329,7 +330,7 @@ static enum exchange_end begin_tunnel(struct course *c)
 {
     struct writer out = {.at = c->x->out, .capacity = c->x->out_bytes};
     response_clear(c->best);
-    bool told = !c->attempt.client_broken && deliver_upgrade(c->client->fd, &c->attempt.response->head, out);
+    bool told = !c->attempt.client_broken && deliver_upgrade(c->client, &c->attempt.response->head, out);
     answer_log(c, 101, c->attempt.backend, 0, told ? ACCESS_UPGRADED : ACCESS_CLIENT_GONE);
     if (!told) {
         tunnels_cancel(c->x->proxy->tunnels);
@@ -360,7 +361,7 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
     attempt_free_out(&c->attempt);
     struct delivery delivery = {
         .response = chosen,
-        .client_fd = c->client->fd,
+        .client = c->client,
         .client_minor = c->request->head.version_minor,
         .keep_alive = keep_alive,
         .to_head = slice_equal(c->request->head.method, SLICE("HEAD")),
@@ -512,6 +513,10 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
         enum exchange_end end = answer(c, &http_offence_too_many_tunnels, request->head.keep_alive);
         course_keep(&x->shelf, c);
         return end;
+    }
+    if (client->half_closed) {
+        knock(client);
+        c->attempt.client_gone = client->gone; /* then nobody is asked */
     }
     return run(c, false);
 }

@@ -11,7 +11,7 @@
  *   WRITING    parked until the socket takes more: with an outbox, or to let others go first
  *   LINGERING  parked after the last answer: what still comes is dropped
  *   AWAITING   parked until a backend answers: its request is whole, and sent. (Noted beside it: the client
- *              has sent more meanwhile.)
+ *              has sent more meanwhile. That it has ended its side is an event for its next owner: knock.h.)
  *   BUSY       one thread owns connection, request and descriptor. -> one of the five above, or FREE, by it
  *   AGAIN      BUSY, and an event came meanwhile: the owner must look at the socket again before it parks
  *   GONE       the same, and the event said that the client has reset the connection
@@ -47,6 +47,8 @@ struct client {
     uint32_t slot;
     bool drained;         /* the last read emptied the socket: more bytes will make an event */
     bool ended;           /* the event said that the peer has ended its side: read until that is seen */
+    bool half_closed;     /* the peer has ended its side, for sure */
+    bool knocked;         /* the first byte of its answer was sent ahead: knock.h */
     mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
     bool gone;            /* it has reset the connection: nobody waits for the answer */
     uint32_t answered;    /* requests of its turn: it lets others go first when they are enough */
@@ -151,7 +153,8 @@ void parking_settle(struct parking *p, int backend_fd);
 void parking_leave(struct parking *p, int backend_fd);
 
 /* Takes the next connection of a client that has something to read, in order, or NULL when there is none.
- * Answers that come before it are left to workers. */
+ * Answers that come before it are left to workers, and so are clients that wait for one and have not reset
+ * their connections. */
 struct client *parking_take_now(struct parking *p);
 
 /* Whether SOURCE has an event that no thread has fetched yet. Any thread; one system call. */
