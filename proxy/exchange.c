@@ -281,6 +281,12 @@ static bool is_draining(const struct proxy *proxy)
     return atomic_load_explicit(&proxy->draining, memory_order_relaxed);
 }
 
+/* Whether a connection may go on behind its response. */
+static bool may_stay(const struct proxy *proxy)
+{
+    return !is_draining(proxy) && !atomic_load_explicit(&proxy->crowded, memory_order_relaxed);
+}
+
 /* An answer of our own. */
 static enum exchange_end answer(const struct course *c, const struct http_offence *offence, bool keep_alive)
 {
@@ -451,7 +457,7 @@ enum exchange_end exchange_refuse(const struct exchange *x, struct client *clien
                              .client = client,
                              .request = request,
                              .offence = offence,
-                             .keep_alive = request->head.keep_alive && !is_draining(x->proxy)};
+                             .keep_alive = request->head.keep_alive && may_stay(x->proxy)};
     return answer_send(&refusal);
 }
 
@@ -464,7 +470,7 @@ static enum exchange_end answer_course(struct course *c, bool good)
         !c->attempt.client_gone) {
         traffic_note(x->proxy->traffic, x->shard, TRAFFIC_REQUEST_FAULTS);
     }
-    bool keep_alive = c->request->head.keep_alive && !is_draining(x->proxy);
+    bool keep_alive = c->request->head.keep_alive && may_stay(x->proxy);
     if (good && c->attempt.response->head.status == 101) {
         traffic_count(x->proxy->traffic, x->shard, 200, c->trial.attempts > 1, c->trial.failures > 0);
         return begin_tunnel(c);

@@ -213,11 +213,18 @@ static void withdraw(struct listener *l, mono_ns now)
     }
 }
 
-/* Waits for somebody to come, or for the next tick, and holds the plan from then on. */
+/* Waits for somebody to come (while accept must wait: for somebody to leave), or for the next tick, and holds
+ * the plan from then on. */
 static void await_next(struct listener *l, uint32_t reader)
 {
-    struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN},
-                             {.fd = l->paused ? -1 : l->fd, .events = POLLIN}};
+    struct pollfd wait[2] = {{.fd = l->wake_fd, .events = POLLIN}, {.fd = l->fd, .events = POLLIN}};
+    bool crowded = false;
+    if (l->paused) {
+        int room = parking_want_room(l->proxy->parking);
+        crowded = must_pause(l) && poll(&wait[1], 1, 0) > 0;
+        wait[1].fd = must_pause(l) ? room : l->fd;
+    }
+    atomic_store_explicit(&l->proxy->crowded, crowded, memory_order_relaxed);
     plans_let_go(l->proxy->plans, reader);
     int ready = poll(wait, 2, atomic_load(&l->drain) ? DRAIN_TICK_MS : TICK_MS);
     MUST(ready != -1 || errno == EINTR);

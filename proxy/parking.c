@@ -34,7 +34,9 @@ struct parking {
     int all_fd;     /* the epoll set of all connections, to clients and to backends */
     int answers_fd; /* that of connections to backends only */
     int nudge_fd;   /* an eventfd in the latter */
+    int room_fd;    /* an eventfd in none: a connection was closed while ROOM_WANTED */
     int stop_fd;
+    _Atomic bool room_wanted;
     _Atomic bool stopped;
     struct awaited *awaited;
     uint32_t capacity;
@@ -83,10 +85,11 @@ static bool make_sets(struct parking *p)
     p->all_fd = epoll_create1(EPOLL_CLOEXEC);
     p->answers_fd = epoll_create1(EPOLL_CLOEXEC);
     p->nudge_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    p->room_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     bool made = leftovers_init(&p->asking);
     made = leftovers_init(&p->answering) && made;
-    return made && watch_for(p->all_fd, p->asking.wake_fd, EPOLLET, WAKE_EVENT) &&
+    return made && p->room_fd != -1 && watch_for(p->all_fd, p->asking.wake_fd, EPOLLET, WAKE_EVENT) &&
            watch_for(p->all_fd, p->answering.wake_fd, EPOLLET, WAKE_EVENT) &&
            watch_for(p->answers_fd, p->answering.wake_fd, EPOLLET, WAKE_EVENT) &&
            watch_for(p->answers_fd, p->nudge_fd, EPOLLET, WAKE_EVENT) &&
@@ -139,6 +142,7 @@ void parking_delete(struct parking *p)
     close_if_open(p->all_fd);
     close_if_open(p->answers_fd);
     close_if_open(p->nudge_fd);
+    close_if_open(p->room_fd);
     close_if_open(p->stop_fd);
     leftovers_release(&p->asking);
     leftovers_release(&p->answering);
@@ -200,7 +204,7 @@ static void vacate(struct parking *p, struct client *c)
     struct slot *slot = &p->slots[c->slot];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_relaxed);
     atomic_store_explicit(&slot->word, slot_word_freed(word), memory_order_release);
-    atomic_fetch_sub_explicit(&p->open, 1, memory_order_relaxed);
+    atomic_fetch_sub(&p->open, 1);
 }
 
 /* Lets events for the connection come. False when epoll has no memory and the slot is still the caller's. */
@@ -480,6 +484,24 @@ void parking_requeue(struct parking *p, struct client *c, enum parking_phase pha
     }
 }
 
+/* A connection less is open. The look at ROOM_WANTED is ordered behind the count, as who wants room looks at
+ * the count behind its note. */
+static void tell_room(struct parking *p)
+{
+    if (atomic_load(&p->room_wanted) && atomic_exchange(&p->room_wanted, false)) {
+        write_one(p->room_fd);
+    }
+}
+
+int parking_want_room(struct parking *p)
+{
+    uint64_t told;
+    ssize_t got = read(p->room_fd, &told, sizeof told);
+    (void)got; /* nothing to read: nobody has left since */
+    atomic_store(&p->room_wanted, true);
+    return p->room_fd;
+}
+
 int parking_release(struct parking *p, struct client *c)
 {
     uint32_t index = c->slot;
@@ -488,6 +510,7 @@ int parking_release(struct parking *p, struct client *c)
     MUST(epoll_ctl(p->all_fd, EPOLL_CTL_DEL, fd, &unused) == 0);
     vacate(p, c);
     slot_release(p, index);
+    tell_room(p);
     return fd;
 }
 
@@ -498,6 +521,7 @@ void parking_close(struct parking *p, struct client *c)
     vacate(p, c);
     close(fd); /* which takes it out of the epoll set */
     slot_release(p, index);
+    tell_room(p);
 }
 
 /* Takes slot I if it is parked and, in the same moment, past its deadline or (with EVERY_IDLE) idle. */
@@ -547,7 +571,7 @@ void parking_count(const struct parking *p, struct parking_counts *counts_)
 
 uint32_t parking_open(const struct parking *p)
 {
-    return atomic_load_explicit(&p->open, memory_order_relaxed);
+    return atomic_load(&p->open);
 }
 
 void parking_stop(struct parking *p)

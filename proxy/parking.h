@@ -130,6 +130,10 @@ void parking_leave_next(struct parking *p, struct parking_batch *b);
  * nobody after all. */
 struct client *parking_next(struct parking *p, struct parking_batch *b);
 
+/* Returns a descriptor that becomes readable when the next connection is closed. For a thread that waits
+ * until fewer are open: it looks at parking_open() once more between this and its wait. One thread. */
+int parking_want_room(struct parking *p);
+
 /* Wakes a worker that waits for answers only. Any thread. */
 void parking_nudge(struct parking *p);
 

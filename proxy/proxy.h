@@ -49,6 +49,7 @@ struct proxy {
     struct budget budget; /* of retries; used when retry.budget_percent is set */
     struct upstream upstreams[CONFIG_BACKENDS_MAX];
     _Atomic bool draining; /* connections are closed after their response */
+    _Atomic bool crowded;  /* the same: others wait to be let in, and there is no room */
 };
 
 /* The watch that bounds the wait for FD, a backend's connection that the epoll set waits for. */
