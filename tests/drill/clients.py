@@ -9,7 +9,7 @@ import time
 import messages
 
 CLIENTS = 32
-ANSWER_BYTES = 1 << 17  # the longest answer asked for: well within what holdfast holds (retry.hold_bytes)
+ANSWER_BYTES = messages.LONGEST_BODY  # behind its first line
 PATIENCE_SECONDS = 30
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})( |$)")
 HOST = b"Host: drill.test"

@@ -2,7 +2,7 @@
 """The proxies of the fault matrix: how each is configured, started, and asked whether a backend is out.
 
 All get the same deadlines: 500 ms to connect, 3 s for a response. They are short so that a fault that hangs
-is over within the run. nginx and haproxy get whatever their manuals offer that keeps clients from seeing a
+is over within the run. All may hold the longest answer. nginx and haproxy get whatever their manuals offer that keeps clients from seeing a
 fault:
 
 - nginx: the next server on every error, timeout, invalid head and failing status, POST too; the whole request
@@ -21,10 +21,12 @@ import resource
 import subprocess
 import time
 
+import messages
 from procs import Child, Failed, until_ready, version_of
 
 HOLDFAST_CONFIG = {
     "timeouts": {"connect_ms": 500, "response_ms": 3000},
+    "retry": {"hold_bytes": messages.LONGEST_BODY + 4096},  # the longest answer, its first line and its chunks
     "log_level": "warn",
 }
 

@@ -33,8 +33,9 @@ HOW_IT_WAS_MEASURED = """\
   order of magnitude, no two the same. Answers of 0 to {answer_kib} KiB, half of them chunked. Each answer
   carries the request's id and the hash of the body that the origin got, and the client knows every byte of
   the right one.
-- The answers fit into what holdfast holds back by default (`retry.hold_bytes`). When a longer one, or one
-  that flows slowly, breaks in the middle, no proxy can hide it: its client is cut off.
+- Each proxy may hold the longest answer whole: holdfast's `retry.hold_bytes` (256 KiB by default) and the
+  others' buffers are made that large. When a longer one, or one that flows slowly, breaks in the middle, no
+  proxy can hide it: its client is cut off.
 - kill-9: SIGKILL. sigstop: SIGSTOP, never continued. sigstop-probed: the same with holdfast's probes on
   (`health.probe`: {probe}); no request may take longer than {longest_ms:.0f} ms, which is the time until the
   probes have found out and one more attempt. refuse: the listener and all connections are closed.
