@@ -235,7 +235,8 @@ static bool read_more(struct session_worker *w, struct client *client, size_t *c
         struct request_limits limits = limits_of(w);
         char *at = request_room(client->request, &limits, &room);
         if (at == NULL) {
-            refuse_and_part(w, client, &http_offence_no_memory);
+            bool body = client->request->stage == REQUEST_BODY;
+            refuse_and_part(w, client, body ? &http_offence_no_storage : &http_offence_no_memory);
             return false;
         }
         ssize_t got = net_recv(client->fd, at, room, MSG_DONTWAIT);
