@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * A response that is held whole goes out with one system call that does not wait. What a slow client does not
  * take stands in an outbox, with which the connection parks; a stream fills and empties it while the worker
- * waits for the backend. Only an outbox that is as long as it may be makes the worker wait for the client. */
+ * waits for the backend. Only an outbox that is as long as it may be, or that can't be kept, makes the worker
+ * wait for the client. */
 #include "proxy/deliver.h"
 
 #include "common/net.h"
@@ -105,19 +106,25 @@ static bool flush_outbox(struct delivery *d)
     return progress != OUTBOX_FAILED;
 }
 
+/* Waits until the client takes more, write_ms at the most. */
+static bool await_client(struct delivery *d)
+{
+    struct pollfd wait = {.fd = d->client->fd, .events = POLLOUT};
+    watch_arm(d->watch, d->client->fd, deadline_after_ms(clock_mono(), d->write_ms));
+    poll(&wait, 1, -1);
+    enum watch_cut cut = watch_disarm(d->watch);
+    d->end = cut == WATCH_CUT_DEADLINE ? ACCESS_CLIENT_SLOW
+             : cut == WATCH_CUT_STOP   ? ACCESS_STOPPED
+                                       : ACCESS_WHOLE;
+    return cut == WATCH_NOT_CUT;
+}
+
 /* Waits until the client has taken all that is in the outbox, write_ms at the most for each piece of it. */
 static bool wait_for_client(struct delivery *d)
 {
-    bool well = flush_outbox(d);
+    bool well = d->outbox == NULL || flush_outbox(d);
     while (well && d->outbox != NULL) {
-        struct pollfd wait = {.fd = d->client->fd, .events = POLLOUT};
-        watch_arm(d->watch, d->client->fd, deadline_after_ms(clock_mono(), d->write_ms));
-        poll(&wait, 1, -1);
-        enum watch_cut cut = watch_disarm(d->watch);
-        d->end = cut == WATCH_CUT_DEADLINE ? ACCESS_CLIENT_SLOW
-                 : cut == WATCH_CUT_STOP   ? ACCESS_STOPPED
-                                           : ACCESS_WHOLE;
-        well = cut == WATCH_NOT_CUT && flush_outbox(d);
+        well = await_client(d) && flush_outbox(d);
     }
     return well;
 }
@@ -131,13 +138,34 @@ static bool lose(struct delivery *d, const struct iovec *iov, int count)
     return false;
 }
 
-/* Puts them into the outbox. */
-static bool store(struct delivery *d, const struct iovec *iov, int count)
+/* Puts the COUNT pieces into the outbox; what it has no memory, disk or descriptor for stays in IOV: then
+ * false. */
+static bool store(struct delivery *d, struct iovec *iov, int count)
 {
-    if (d->outbox != NULL && outbox_append(d->outbox, iov, count)) {
-        return true;
+    for (int i = 0; i < count; i++) {
+        uint64_t before = d->outbox->spool.length_bytes;
+        bool stored = outbox_append(d->outbox, &iov[i], 1);
+        size_t taken = (size_t)(d->outbox->spool.length_bytes - before);
+        iov[i] = (struct iovec){(char *)iov[i].iov_base + taken, iov[i].iov_len - taken};
+        if (!stored) {
+            return false;
+        }
     }
-    d->end = ACCESS_NO_MEMORY;
+    return true;
+}
+
+/* There is nowhere to keep the COUNT pieces: the worker brings them to the client itself, behind what stands
+ * in the outbox. */
+static bool hand_over(struct delivery *d, struct iovec *iov, int count)
+{
+    bool well = wait_for_client(d);
+    while (well) {
+        int failure = net_send_all(d->client->fd, iov, count, MSG_DONTWAIT);
+        if (failure == 0) {
+            return true;
+        }
+        well = (failure == EAGAIN || failure == EWOULDBLOCK) && await_client(d);
+    }
     return lose(d, iov, count);
 }
 
@@ -151,10 +179,10 @@ static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
             return failure == 0 || lose(d, iov, count);
         }
         d->outbox = outbox_new(clock_mono());
-        return store(d, iov, count);
+        return (d->outbox != NULL && store(d, iov, count)) || hand_over(d, iov, count);
     }
     if (!store(d, iov, count)) {
-        return false;
+        return hand_over(d, iov, count);
     }
     return d->outbox->spool.length_bytes > d->outbox_bytes ? wait_for_client(d) : flush_outbox(d);
 }
