@@ -110,6 +110,7 @@ static bool flush_outbox(struct delivery *d)
 static bool await_client(struct delivery *d)
 {
     struct pollfd wait = {.fd = d->client->fd, .events = POLLOUT};
+    watch_note_wait(d->watch);
     watch_arm(d->watch, d->client->fd, deadline_after_ms(clock_mono(), d->write_ms));
     poll(&wait, 1, -1);
     enum watch_cut cut = watch_disarm(d->watch);
@@ -242,6 +243,9 @@ static bool send_piece(struct delivery *d, struct slice head, struct slice piece
 static bool send_while_waiting(struct delivery *d)
 {
     struct response *r = d->response;
+    if (d->outbox != NULL) {
+        watch_note_wait(d->watch);
+    }
     while (d->outbox != NULL) {
         struct pollfd wait[2] = {{.fd = r->fd, .events = POLLIN}, {.fd = d->client->fd, .events = POLLOUT}};
         wait[0].events |= r->sender != NULL ? POLLOUT : 0;
