@@ -74,7 +74,7 @@ struct probe_ticket {
     uint64_t changes; /* of the backend's state, seen when the probe began */
 };
 
-/* What a probe found: a good answer, one that is not, or none at all. */
+/* What a probe found: a good answer, one that is not (a refusal is one), or none at all. */
 enum probe_finding { PROBE_GOOD, PROBE_BAD, PROBE_SILENT };
 
 /* What a probe did to its backend. */

@@ -55,6 +55,8 @@ static const char *const all_good = NULL;
 static const char untold[] = "stopped, or out of means";
 static const char not_200[] = "status not 200";
 static const char malformed[] = "malformed response";
+static const char closed_early[] = "connection closed early";
+static const char refused[] = "connect failed";
 
 bool probes_wanted(const struct config *config)
 {
@@ -111,6 +113,9 @@ static const char *connect_to(const struct prober *p, const union net_address *a
         return all_good;
     }
     close(fd);
+    if (failure == ECONNREFUSED) {
+        return refused;
+    }
     return out_of_means(failure) ? untold : failure == ETIMEDOUT ? "connect timed out" : "connect failed";
 }
 
@@ -155,7 +160,7 @@ static const char *read_head(struct prober *p, int fd, mono_ns deadline)
         }
         ssize_t got = net_recv(fd, p->head + length, sizeof p->head - length, 0);
         if (got == 0 || (got == -1 && errno != EAGAIN)) {
-            return "connection closed early";
+            return closed_early;
         }
         length += got == -1 ? 0 : (size_t)got;
     }
@@ -170,7 +175,7 @@ static const char *ask(struct prober *p, int fd, mono_ns deadline)
     }
     struct iovec request = {.iov_base = p->errand.request, .iov_len = length};
     if (net_send_all(fd, &request, 1, MSG_DONTWAIT) != 0) {
-        return "connection closed early";
+        return closed_early;
     }
     return read_head(p, fd, deadline);
 }
@@ -213,12 +218,15 @@ static void log_effect(const struct prober *p, enum probe_effect effect, const c
     }
 }
 
+/* A backend that says no is there: one that refuses or closes new connections may stop in good order, and
+ * finish what it has begun. */
 static enum probe_finding finding_of(const char *why)
 {
     if (why == all_good) {
         return PROBE_GOOD;
     }
-    return why == not_200 || why == malformed ? PROBE_BAD : PROBE_SILENT;
+    bool says_no = why == refused || why == closed_early || why == not_200 || why == malformed;
+    return says_no ? PROBE_BAD : PROBE_SILENT;
 }
 
 /* One round: probes, unless the backend is to be left alone, and tells the ledger. */

@@ -132,6 +132,7 @@ START_TEST(answers_that_are_not_200_take_it_down_and_200_brings_it_back)
     }
     int fd = take_probe(0); /* so the others have been judged */
     ck_assert_int_eq(state_of(0), BACKEND_DOWN);
+    ck_assert(!ledger_is_dead(ledger, 0));
     ck_assert_int_eq(state_of(1), BACKEND_UP); /* its first probe still hangs: nobody waits for it */
     answer(fd, good);
     fd = take_probe(0);
@@ -166,6 +167,7 @@ START_TEST(silence_is_bad)
     config.health.probe.timeout_ms = 20;
     start(false);
     expect_state(0, BACKEND_DOWN);
+    ck_assert(ledger_is_dead(ledger, 0));
 }
 END_TEST
 
@@ -175,6 +177,7 @@ START_TEST(refusal_is_bad)
     listeners[1] = -1;
     start(false);
     expect_state(1, BACKEND_DOWN);
+    ck_assert(!ledger_is_dead(ledger, 1)); /* it may finish what it has begun */
     ck_assert_int_eq(state_of(0), BACKEND_UP);
 }
 END_TEST
