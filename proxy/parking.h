@@ -37,9 +37,10 @@ struct course;
 struct outbox;
 struct request;
 
-/* Events fetched with one system call: enough to share its cost and a worker's sleep among several, few
- * enough that other workers find some too. */
-enum { PARKING_BATCH_MAX = 4 };
+/* Events fetched with one system call: enough to share its cost and a worker's sleep among several. Few enough
+ * that other workers find some too, and that little waits with a worker that is taken off its CPU:
+ * docs/benchmarks.md, "Choices". */
+enum { PARKING_BATCH_MAX = 2 };
 
 /* A client connection. Owned by the thread that admitted or took it, until it is parked or closed. */
 struct client {
