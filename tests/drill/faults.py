@@ -190,6 +190,10 @@ def detected_ms():
     return PROBE_JITTER * PROBE["interval_ms"] + PROBE["fall"] * PROBE["timeout_ms"]
 
 
+def _probed(name, inflict, **more):
+    return Fault(name, inflict, overlay={"health": {"probe": PROBE}}, longest_ms=detected_ms() + ATTEMPT_MS, **more)
+
+
 def _mode(name):
     return Fault(name, lambda origin: origin.become(name))
 
@@ -197,10 +201,10 @@ def _mode(name):
 FAULTS = {fault.name: fault for fault in (
     Fault("kill-9", OriginProcess.kill),
     Fault("sigstop", OriginProcess.stop),
-    Fault("sigstop-probed", OriginProcess.stop, overlay={"health": {"probe": PROBE}},
-          longest_ms=detected_ms() + ATTEMPT_MS),
+    _probed("sigstop-probed", OriginProcess.stop),
     _mode("refuse"),
     Fault("black-hole", FarOriginProcess.pull_cable, far=True),
+    _probed("black-hole-probed", FarOriginProcess.pull_cable, far=True),
     _mode("accept-and-close"),
     *(_mode(name) for name in MODES if name != "sound"),
     Fault("restart", OriginProcess.terminate, returns=True),

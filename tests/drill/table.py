@@ -36,9 +36,9 @@ HOW_IT_WAS_MEASURED = """\
 - Each proxy may hold the longest answer whole: holdfast's `retry.hold_bytes` (256 KiB by default) and the
   others' buffers are made that large. When a longer one, or one that flows slowly, breaks in the middle, no
   proxy can hide it: its client is cut off.
-- kill-9: SIGKILL. sigstop: SIGSTOP, never continued. sigstop-probed: the same with holdfast's probes on
-  (`health.probe`: {probe}); no request may take longer than {longest_ms:.0f} ms, which is the time until the
-  probes have found out and one more attempt. refuse: the listener and all connections are closed.
+- kill-9: SIGKILL. sigstop: SIGSTOP, never continued. sigstop-probed, black-hole-probed: the
+  fault with holdfast's probes on (`health.probe`: {probe}); no request may take longer than {longest_ms:.0f}
+  ms, which is the time until the probes have found out and one more attempt. refuse: the listener and all connections are closed.
   black-hole: the origin is in a network namespace of its own and its cable is pulled; both ends keep their
   addresses, and no packet arrives any more. accept-and-close: each connection is closed as soon as it is
   there. reset-after-request: a reset in place of an answer. reset-in-head: half the head, then a reset.
