@@ -37,8 +37,8 @@ struct course;
 struct outbox;
 struct request;
 
-/* Events fetched with one system call: enough to share its cost and a worker's sleep among several. Few enough
- * that other workers find some too, and that little waits with a worker that is taken off its CPU:
+/* Events fetched with one system call: enough to share its cost and a worker's sleep among several. Few
+ * enough that other workers find some too, and that little waits with a worker that is taken off its CPU:
  * docs/benchmarks.md, "Choices". */
 enum { PARKING_BATCH_MAX = 2 };
 
