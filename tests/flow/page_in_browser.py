@@ -123,9 +123,20 @@ def show_the_token(browser):
             until_state(browser, "gcp", "up")
             equal("still asking", browser.visible("#login"), False)
             confirm(browser, button("gcp", "Drain"))
+            browser.until_text("#alarm", "ALL BACKENDS DRAIN")
             kept = browser.run("return [document.cookie, sessionStorage.length, localStorage.length]")
             equal("what is kept of the token", kept, ["", 0, 0])
-            browser.complaints()  # of the 401
+        token.seek(0)
+        token.write("b")
+        token.flush()
+        with Holdfast({"gcp": Origin()}, config={"admin": {"token_file": token.name}}):
+            until(lambda: browser.visible("#login"), "another token is asked for")
+            for old in ("#alarm", "#numbers", "#ready"):
+                equal(f"{old} of before", browser.visible(old), False)
+            browser.type("#token", "b-secret-token\n")
+            until_state(browser, "gcp", "up")
+            until(lambda: browser.text("#alarm") == "", "the alarm is over")
+            browser.complaints()  # of the 401, and of connections that were refused
 
 
 class Liar(http.server.BaseHTTPRequestHandler):
