@@ -3,15 +3,18 @@
  * order: the token (or, where there is none, whence it comes), the path, the method, the query; the first
  * that does not fit answers. Errors are JSON in one form,
  * {"error": name for programs, "reason": sentence for people}, with a list of what would have been right
- * where there is one. What the client sent is never echoed. */
+ * where there is one; but who asks for the page without the token gets the page, for it asks for the token.
+ * What the client sent is never echoed. */
 #include "healthd/admin.h"
 
 #include "common/log.h"
 #include "healthd/admin_origin.h"
 #include "healthd/json_text.h"
 #include "healthd/metrics.h"
+#include "healthd/page.h"
 
 #include <jansson.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* What a request says beside its path; slices, still percent-encoded. */
@@ -198,6 +201,30 @@ static void answer_metrics(const struct admin_context *context, const struct cal
     (void)call;
     respond_text(200, metrics_text(context), response_);
     response_->content_type = METRICS_CONTENT_TYPE;
+}
+
+/* Puts the page in the place of *RESPONSE_'s body. */
+static void put_page(struct admin_response *response_)
+{
+    free(response_->body);
+    response_->body = malloc(page_html_bytes);
+    if (response_->body == NULL) {
+        respond_text(503, NULL, response_);
+        return;
+    }
+    memcpy(response_->body, page_html, page_html_bytes);
+    response_->body_bytes = page_html_bytes;
+    response_->content_type = PAGE_CONTENT_TYPE;
+    response_->fields = page_fields;
+}
+
+static void answer_page(const struct admin_context *context, const struct call *call,
+                        struct admin_response *response_)
+{
+    (void)context;
+    (void)call;
+    *response_ = (struct admin_response){.status = 200};
+    put_page(response_);
 }
 
 static void answer_reset(const struct admin_context *context, const struct call *call,
@@ -405,6 +432,7 @@ static const struct route routes[] = {
     {.path = "/admin/backends/NAME/undrain", .allow = "POST", .answer = answer_undrain},
     {.path = "/admin/drill", .allow = "POST", .answer = answer_drill},
     {.path = "/metrics", .allow = "GET, HEAD", .answer = answer_metrics},
+    {.path = "/", .allow = "GET, HEAD", .answer = answer_page},
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
@@ -524,6 +552,11 @@ void admin_answer(const struct admin_context *context, const struct admin_reques
     bool open = route != NULL && route->open;
     if (!open && context->token != NULL &&
         !is_authorized(context->token, request->authorization, response_)) {
+        /* A browser can't send the token with the address that somebody types. So the refusal shows it the
+         * page, which is the same for everybody; it asks for the token, and then for the stats with it. */
+        if (route != NULL && route->answer == answer_page && is_allowed(route->allow, request->method)) {
+            put_page(response_);
+        }
         return;
     }
     if (!open && context->token == NULL &&

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The admin endpoint's answers: from a request's method, target and Authorization to a status and a body,
- * JSON but for the metrics. Pure but for the ledger, evidence and traffic that it reads and resets;
- * admin_server.h has the sockets and the thread. */
+ * JSON but for the metrics and the page. Pure but for the ledger, evidence and traffic that it reads and
+ * resets; admin_server.h has the sockets and the thread. */
 #ifndef HOLDFAST_HEALTHD_ADMIN_H
 #define HOLDFAST_HEALTHD_ADMIN_H
 
@@ -59,6 +59,7 @@ struct admin_response {
     const char *content_type;
     const char *allow;            /* NULL, or the Allow field's value (405) */
     const char *www_authenticate; /* NULL, or the field's value (401) */
+    const char *fields;           /* NULL, or further fields, each with its CRLF */
     char *body;                   /* malloc'ed; the caller frees it; NULL only when there was no memory */
     size_t body_bytes;
 };

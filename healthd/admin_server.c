@@ -40,7 +40,7 @@ enum {
         16, /* fewer than the table holds: one that has just come is looked at before it gives way */
     HEAD_BYTES_MAX = 16 * 1024,
     BODY_BYTES_MAX = 64 * 1024,
-    ANSWER_HEAD_BYTES = 512,
+    ANSWER_HEAD_BYTES = 1024,
     REQUEST_MS = 5000, /* for the head; the body gets as much again */
     ANSWER_MS = 5000,
     DRAIN_MS = 1000,
@@ -193,12 +193,12 @@ static void begin_answer(struct admin_server *s, struct connection *c)
     clock_http_date(time(NULL), date);
     int n = snprintf(c->answer_head, sizeof c->answer_head,
                      "HTTP/1.1 %d %s\r\nDate: %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                     "Cache-Control: no-store\r\n%s%s%s%s%s%sConnection: close\r\n\r\n",
+                     "Cache-Control: no-store\r\n%s%s%s%s%s%s%sConnection: close\r\n\r\n",
                      r->status, reason_phrase(r->status), date, r->content_type, r->body_bytes,
                      r->allow == NULL ? "" : "Allow: ", r->allow == NULL ? "" : r->allow,
                      r->allow == NULL ? "" : "\r\n", r->www_authenticate == NULL ? "" : "WWW-Authenticate: ",
                      r->www_authenticate == NULL ? "" : r->www_authenticate,
-                     r->www_authenticate == NULL ? "" : "\r\n");
+                     r->www_authenticate == NULL ? "" : "\r\n", r->fields == NULL ? "" : r->fields);
     MUST(n > 0 && (size_t)n < sizeof c->answer_head);
     c->answer_head_bytes = (size_t)n;
     c->phase = PHASE_ANSWER;

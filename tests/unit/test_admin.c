@@ -269,8 +269,7 @@ END_TEST
 
 START_TEST(unknown_paths)
 {
-    static const char *const targets[] = {"/",
-                                          "/metrics/",
+    static const char *const targets[] = {"/metrics/",
                                           "/admin",
                                           "/admin/stats/",
                                           "/admin/stat",
@@ -284,7 +283,7 @@ START_TEST(unknown_paths)
     for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
         json_t *json = ask("GET", targets[i], NULL, 404, NULL);
         ck_assert_str_eq(text_at(json, "error"), "unknown_path");
-        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 8);
+        ck_assert_uint_eq(json_array_size(at(json, "known_paths")), 9);
         ck_assert_str_eq(text_at(json, "known_paths.0"), "/admin/stats");
         ck_assert_str_eq(text_at(json, "known_paths.1"), "/admin/reset");
         ck_assert_str_eq(text_at(json, "known_paths.2"), "/admin/healthz");
