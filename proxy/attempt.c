@@ -7,7 +7,6 @@
 #include "proxy/dial.h"
 #include "proxy/forward.h"
 #include "proxy/hedge.h"
-#include "proxy/knock.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -296,7 +295,6 @@ enum attempt_progress attempt_continue(struct attempt *a, enum attempt_end *end_
     if (response_peek(a->response)) {
         return finish(a, end_);
     }
-    knock(a->client);
     if (!a->client->gone) {
         return leave(a);
     }

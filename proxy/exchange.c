@@ -447,6 +447,7 @@ static struct course *course_of(struct exchange *x, struct client *client, struc
     c->chooser = (struct chooser){.proxy = x->proxy, .plan = x->plan, .client = client, .deadline = deadline};
     chooser_begin(&c->chooser, head);
     adopt(c, x);
+    knock_may_come(client);
     return c;
 }
 
@@ -520,10 +521,6 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
         course_keep(&x->shelf, c);
         return end;
     }
-    if (client->half_closed) {
-        knock(client);
-        c->attempt.client_gone = client->gone; /* then nobody is asked */
-    }
     return run(c, false);
 }
 
@@ -534,6 +531,9 @@ static void abandon(struct client *client, enum access_end end)
     client->course = NULL;
     answer_log(c, 0, ANSWER_OURS, 0, end);
     attempt_abandon(&c->attempt);
+    if (knock_was_heard(client)) {
+        net_reset_on_close(client->fd); /* what it has of its answer is not to look like all of it */
+    }
     trial_abandon(&c->trial);
     course_delete(c);
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/judge.h"
 
+#include "proxy/knock.h"
 #include "proxy/proxy.h"
 
 #include <poll.h>
 
 enum { LONG_WAIT_MS = 100 };
 
-/* Whether the peer of FD has reset the connection. A worker learns that from the epoll set, but when all of
- * them wait, none looks there. FD may be closed, and its number another's, by now: then the watch has been
- * disarmed, and is not cut. */
-static bool is_reset(int fd)
+/* Whether the peer of FD has reset the connection, and whether it has ENDED its side. A worker learns of a
+ * reset from the epoll set, but when all of them wait, none looks there. FD may be closed, and its number
+ * another's, by now: then the watch has been disarmed, and nothing comes of it. */
+static bool is_reset(int fd, bool *ended_)
 {
-    struct pollfd look = {.fd = fd, .events = 0};
-    return poll(&look, 1, 0) == 1 && (look.revents & (POLLERR | POLLHUP)) != 0;
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    bool told = poll(&look, 1, 0) == 1;
+    *ended_ = told && (look.revents & POLLRDHUP) != 0;
+    return told && (look.revents & (POLLERR | POLLHUP)) != 0;
 }
 
 /* Whether the backend of SUBJECT is no longer worth the wait. One that probes get no answer from will give
@@ -32,14 +35,15 @@ static bool is_to_be_left(const struct ledger *l, const struct watch_subject *su
                    now > deadline_after_ms(subject->since, config->timeouts.connect_ms));
 }
 
-enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
+enum watch_cut judge_wait(void *owner, const struct watch_subject *subject, bool *ask_)
 {
     const struct proxy *proxy = owner;
-    bool long_wait = clock_mono() > subject->since + LONG_WAIT_MS * NS_PER_MS;
+    bool long_wait = clock_mono() > subject->since + LONG_WAIT_MS * NS_PER_MS, ended = false;
     if (parking_client_is_gone(proxy->parking, subject->client_slot) ||
-        (long_wait && is_reset(subject->client_fd))) {
+        (long_wait && is_reset(subject->client_fd, &ended))) {
         return WATCH_CUT_CLIENT;
     }
+    *ask_ = ended;
     uint64_t others = ledger_rotation(proxy->ledger) & ~subject->tried;
     if (!subject->may_leave || others == 0) {
         return WATCH_NOT_CUT;
@@ -49,4 +53,10 @@ enum watch_cut judge_wait(void *owner, const struct watch_subject *subject)
     bool leave = is_to_be_left(proxy->ledger, subject, config);
     plans_let_go(proxy->plans, reader);
     return leave ? WATCH_CUT_BACKEND : WATCH_NOT_CUT;
+}
+
+void judge_ask(void *owner, const struct watch_subject *subject)
+{
+    const struct proxy *proxy = owner;
+    knock(parking_client(proxy->parking, subject->client_slot));
 }

@@ -252,21 +252,18 @@ static void note_event(struct client *c, enum slot_state state, bool of_backend,
         c->drained = false;
         c->ended = c->gone || state == SLOT_AWAITING_MORE || (flags & EPOLLRDHUP) != 0;
     }
-    c->half_closed = c->half_closed || (!of_backend && (flags & EPOLLRDHUP) != 0);
 }
 
 /* Takes the slot of the client EVENT, if it is parked; else leaves word to its owner that there is more to
- * look at. One that waits for its backend and has ENDED its side is taken only by who KNOCKS. */
-static struct client *take_slot(struct parking *p, uint64_t event, bool of_backend, uint32_t flags,
-                                bool knocks)
+ * look at. */
+static struct client *take_slot(struct parking *p, uint64_t event, bool of_backend, uint32_t flags)
 {
     struct slot *slot = &p->slots[event & UINT32_MAX];
     bool gone = !of_backend && (flags & (EPOLLHUP | EPOLLERR)) != 0;
-    bool ended = knocks && !of_backend && (flags & EPOLLRDHUP) != 0;
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     for (;;) {
         enum slot_state state = slot_word_state(word);
-        enum slot_state next = slot_state_after(state, of_backend, gone, ended);
+        enum slot_state next = slot_state_after(state, of_backend, gone);
         if (slot_word_generation(word) != slot_word_generation(event) || next == state) {
             return NULL;
         }
@@ -281,16 +278,16 @@ static struct client *take_slot(struct parking *p, uint64_t event, bool of_backe
     }
 }
 
-static struct client *take_event(struct parking *p, const struct parking_event *event, bool knocks)
+static struct client *take_event(struct parking *p, const struct parking_event *event)
 {
     if (event->what >= WAKE_EVENT) {
         return NULL; /* leftovers are looked for before each wait */
     }
     if (!is_of_backend(event)) {
-        return take_slot(p, event->what, false, event->flags, knocks);
+        return take_slot(p, event->what, false, event->flags);
     }
     uint64_t client = awaited_by(p->awaited, backend_of(event));
-    return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags, knocks);
+    return client == AWAITED_NOBODY ? NULL : take_slot(p, client, true, event->flags);
 }
 
 static void write_one(int event_fd)
@@ -377,7 +374,7 @@ struct client *parking_next(struct parking *p, struct parking_batch *b)
         b->next = b->count;
         return NULL; /* workers must end, not serve a backlog */
     }
-    return take_event(p, &b->events[b->next++], true);
+    return take_event(p, &b->events[b->next++]);
 }
 
 struct client *parking_take_now(struct parking *p)
@@ -390,7 +387,7 @@ struct client *parking_take_now(struct parking *p)
             break;
         }
         if (parking_next_may_ask(&one)) {
-            client = take_event(p, &one.events[one.next], false);
+            client = parking_next(p, &one);
         } else {
             passed_over = true;
         }
@@ -432,6 +429,11 @@ void parking_leave(struct parking *p, int backend_fd)
 bool parking_client_is_gone(const struct parking *p, uint32_t slot)
 {
     return slot_word_state(atomic_load_explicit(&p->slots[slot].word, memory_order_relaxed)) == SLOT_GONE;
+}
+
+struct client *parking_client(struct parking *p, uint32_t slot)
+{
+    return &p->slots[slot].client;
 }
 
 bool parking_is_ready(const struct parking *p, enum parking_source source)

@@ -11,7 +11,7 @@
  *   WRITING    parked until the socket takes more: with an outbox, or to let others go first
  *   LINGERING  parked after the last answer: what still comes is dropped
  *   AWAITING   parked until a backend answers: its request is whole, and sent. (Noted beside it: the client
- *              has sent more meanwhile. That it has ended its side is an event for its next owner: knock.h.)
+ *              has sent more meanwhile.)
  *   BUSY       one thread owns connection, request and descriptor. -> one of the five above, or FREE, by it
  *   AGAIN      BUSY, and an event came meanwhile: the owner must look at the socket again before it parks
  *   GONE       the same, and the event said that the client has reset the connection
@@ -46,15 +46,14 @@ enum { PARKING_BATCH_MAX = 2 };
 struct client {
     int fd;
     uint32_t slot;
-    bool drained;         /* the last read emptied the socket: more bytes will make an event */
-    bool ended;           /* the event said that the peer has ended its side: read until that is seen */
-    bool half_closed;     /* the peer has ended its side, for sure */
-    bool knocked;         /* the first byte of its answer was sent ahead: knock.h */
-    mono_ns linger_until; /* not 0: answered for the last time; what comes until then is read and dropped */
-    bool gone;            /* it has reset the connection: nobody waits for the answer */
-    uint32_t answered;    /* requests of its turn: it lets others go first when they are enough */
-    mono_ns yielded_at;   /* not 0: it lets others go first since then, its own requests still in REQUEST */
-    bool tallied;         /* counted against limits.connections_per_client, under PEER's address */
+    bool drained;          /* the last read emptied the socket: more bytes will make an event */
+    bool ended;            /* the event said that the peer has ended its side: read until that is seen */
+    _Atomic uint8_t knock; /* enum knock_state: knock.h */
+    mono_ns linger_until;  /* not 0: answered for the last time; what comes until then is read and dropped */
+    bool gone;             /* it has reset the connection: nobody waits for the answer */
+    uint32_t answered;     /* requests of its turn: it lets others go first when they are enough */
+    mono_ns yielded_at;    /* not 0: it lets others go first since then, its own requests still in REQUEST */
+    bool tallied;          /* counted against limits.connections_per_client, under PEER's address */
     bool awaits_proxy_header; /* nothing but the PROXY protocol's header may come first */
     union net_address peer;   /* where the connection comes from, or what the PROXY protocol says */
     struct request
@@ -98,6 +97,9 @@ enum parking_admission {
 /* Whether the client in SLOT, which some thread owns, has reset its connection. (A client that only ended its
  * side may still wait for its answer.) Any thread. */
 bool parking_client_is_gone(const struct parking *p, uint32_t slot);
+
+/* The connection in SLOT. For who knows that it has not been closed: its owner waits for him. */
+struct client *parking_client(struct parking *p, uint32_t slot);
 
 /* Registers FD, a connected socket, which the parking place then owns, parked IDLE until DEADLINE. With
  * AWAITS_PROXY_HEADER the client's address is not known yet, and not counted: parking_count_client() must
@@ -158,8 +160,7 @@ void parking_settle(struct parking *p, int backend_fd);
 void parking_leave(struct parking *p, int backend_fd);
 
 /* Takes the next connection of a client that has something to read, in order, or NULL when there is none.
- * Answers that come before it are left to workers, and so are clients that wait for one and have not reset
- * their connections. */
+ * Answers that come before it are left to workers. */
 struct client *parking_take_now(struct parking *p);
 
 /* Whether SOURCE has an event that no thread has fetched yet. Any thread; one system call. */

@@ -232,7 +232,7 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     p->tunnels = tunnels_start(config->limits.tunnels, config->timeouts.tunnel_idle_ms);
     p->stragglers = stragglers_start();
     if (p->watchdog != NULL && p->tunnels != NULL && p->stragglers != NULL) {
-        watchdog_set_judge(p->watchdog, judge_wait, p);
+        watchdog_set_judge(p->watchdog, judge_wait, judge_ask, p);
         r->pool = pool_start(p);
     }
     if (r->pool == NULL) {

@@ -22,7 +22,7 @@ enum slot_state {
     SLOT_WRITING,
     SLOT_LINGERING,
     SLOT_AWAITING,
-    SLOT_AWAITING_MORE, /* the client has sent more */
+    SLOT_AWAITING_MORE, /* the client has sent more, or ended its side */
     SLOT_BUSY,
     SLOT_AGAIN,
     SLOT_GONE
@@ -92,11 +92,11 @@ static inline uint64_t slot_word_freed(uint64_t word)
     return slot_word_generation(word) + SLOT_GENERATION_ONE;
 }
 
-/* What becomes of a slot in STATE by an event, of its backend's connection or of its own, which says whether
- * the client has GONE, and whether it has ENDED its side. The same state: nothing. */
-static inline enum slot_state slot_state_after(enum slot_state state, bool of_backend, bool gone, bool ended)
+/* What becomes of a slot in STATE by an event, of its backend's connection or of its own, which says that the
+ * client has GONE or not. The same state: nothing. */
+static inline enum slot_state slot_state_after(enum slot_state state, bool of_backend, bool gone)
 {
-    if (slot_is_awaiting(state) && !of_backend && !gone && !ended) {
+    if (slot_is_awaiting(state) && !of_backend && !gone) {
         return SLOT_AWAITING_MORE;
     }
     if (slot_is_parked(state)) {

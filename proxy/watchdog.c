@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 /* Fresh pages of zeros are watches that are off. */
-enum watch_state { WATCH_OFF, WATCH_ARMED, WATCH_CUTTING, WATCH_CUT };
+enum watch_state { WATCH_OFF, WATCH_ARMED, WATCH_HELD, WATCH_CUT };
 #define STATE_MASK UINT64_C(3)
 
 struct watchdog {
@@ -27,8 +27,9 @@ struct watchdog {
     pthread_cond_t wake;
     bool ending; /* under MUTEX */
     _Atomic bool cutting_all;
-    enum watch_cut (*judge)(void *owner, const struct watch_subject *subject);
-    void *judge_owner;
+    watch_judge *judge;
+    watch_ask *ask;
+    void *judge_owner; /* of both */
 };
 
 #define SUBJECT_JUDGED    (UINT64_C(1) << 63)
@@ -49,8 +50,18 @@ static struct watch_subject unpack(uint64_t word)
                                   .client_slot = (uint32_t)word};
 }
 
-/* Why the wait of W must end now, if it must. */
-static enum watch_cut reason_to_cut(const struct watchdog *dog, const struct watch *w, mono_ns now)
+static struct watch_subject subject_of(const struct watch *w)
+{
+    struct watch_subject subject = unpack(atomic_load_explicit(&w->subject, memory_order_relaxed));
+    subject.since = atomic_load_explicit(&w->since, memory_order_relaxed);
+    subject.client_fd = atomic_load_explicit(&w->client_fd, memory_order_relaxed);
+    subject.tried = atomic_load_explicit(&w->tried, memory_order_relaxed);
+    return subject;
+}
+
+/* Why the wait of W, for SUBJECT, must end now, if it must; else whether to ask. */
+static enum watch_cut reason_to_cut(const struct watchdog *dog, const struct watch *w,
+                                    const struct watch_subject *subject, mono_ns now, bool *ask_)
 {
     if (atomic_load_explicit(&w->deadline, memory_order_relaxed) <= now) {
         return WATCH_CUT_DEADLINE;
@@ -58,32 +69,42 @@ static enum watch_cut reason_to_cut(const struct watchdog *dog, const struct wat
     if (atomic_load(&dog->cutting_all)) {
         return WATCH_CUT_STOP;
     }
-    struct watch_subject subject = unpack(atomic_load_explicit(&w->subject, memory_order_relaxed));
-    subject.since = atomic_load_explicit(&w->since, memory_order_relaxed);
-    subject.client_fd = atomic_load_explicit(&w->client_fd, memory_order_relaxed);
-    subject.tried = atomic_load_explicit(&w->tried, memory_order_relaxed);
-    return subject.judged && dog->judge != NULL ? dog->judge(dog->judge_owner, &subject) : WATCH_NOT_CUT;
+    return subject->judged && dog->judge != NULL ? dog->judge(dog->judge_owner, subject, ask_)
+                                                 : WATCH_NOT_CUT;
 }
 
-static void cut_if_due(const struct watchdog *dog, struct watch *w, mono_ns now)
+static void cut(struct watch *w, int fd, enum watch_cut reason)
 {
-    uint64_t word = atomic_load_explicit(&w->word, memory_order_acquire);
-    if ((word & STATE_MASK) != WATCH_ARMED) {
-        return;
-    }
-    int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
-    enum watch_cut reason = reason_to_cut(dog, w, now);
-    uint64_t base = word & ~STATE_MASK;
-    if (reason == WATCH_NOT_CUT || !atomic_compare_exchange_strong(&w->word, &word, base | WATCH_CUTTING)) {
-        return;
-    }
     atomic_store_explicit(&w->cut, (int)reason, memory_order_relaxed);
     if (fd == -1) {
         watch_wake(w);
     } else {
         shutdown(fd, SHUT_RDWR); /* fails only on a connection that is gone, which wakes the worker too */
     }
-    atomic_store_explicit(&w->word, base | WATCH_CUT, memory_order_release);
+}
+
+static void look_at(const struct watchdog *dog, struct watch *w, mono_ns now)
+{
+    uint64_t word = atomic_load_explicit(&w->word, memory_order_acquire);
+    if ((word & STATE_MASK) != WATCH_ARMED) {
+        return;
+    }
+    int fd = atomic_load_explicit(&w->fd, memory_order_relaxed);
+    const struct watch_subject subject = subject_of(w);
+    bool ask = false;
+    enum watch_cut reason = reason_to_cut(dog, w, &subject, now, &ask);
+    uint64_t base = word & ~STATE_MASK;
+    if ((reason == WATCH_NOT_CUT && !ask) ||
+        !atomic_compare_exchange_strong(&w->word, &word, base | WATCH_HELD)) {
+        return;
+    }
+    if (reason == WATCH_NOT_CUT) {
+        dog->ask(dog->judge_owner, &subject);
+    } else {
+        cut(w, fd, reason);
+    }
+    atomic_store_explicit(&w->word, base | (reason == WATCH_NOT_CUT ? WATCH_ARMED : WATCH_CUT),
+                          memory_order_release);
 }
 
 static void *watchdog_main(void *argument)
@@ -97,7 +118,7 @@ static void *watchdog_main(void *argument)
         mono_ns now = clock_mono();
         uint32_t used = atomic_load(&w->used);
         for (uint32_t i = 0; i < used; i++) {
-            cut_if_due(w, &w->watches[i], now);
+            look_at(w, &w->watches[i], now);
         }
         MUST_0(pthread_mutex_lock(&w->mutex));
     }
@@ -163,12 +184,11 @@ struct watch *watchdog_watch(struct watchdog *w, uint32_t index)
     return &w->watches[index];
 }
 
-void watchdog_set_judge(struct watchdog *w,
-                        enum watch_cut (*judge)(void *owner, const struct watch_subject *subject),
-                        void *owner)
+void watchdog_set_judge(struct watchdog *w, watch_judge *judge, watch_ask *ask, void *owner)
 {
-    MUST_0(pthread_mutex_lock(&w->mutex)); /* which publishes both to the thread */
+    MUST_0(pthread_mutex_lock(&w->mutex)); /* which publishes all three to the thread */
     w->judge = judge;
+    w->ask = ask;
     w->judge_owner = owner;
     MUST_0(pthread_mutex_unlock(&w->mutex));
 }
@@ -210,15 +230,16 @@ void watch_wake(struct watch *w)
 
 enum watch_cut watch_disarm(struct watch *w)
 {
-    uint64_t word = atomic_load_explicit(&w->word, memory_order_relaxed);
+    uint64_t word = atomic_load_explicit(&w->word, memory_order_acquire);
     uint64_t off = word & ~STATE_MASK;
-    if ((word & STATE_MASK) == WATCH_ARMED &&
-        atomic_compare_exchange_strong_explicit(&w->word, &word, off | WATCH_OFF, memory_order_acq_rel,
-                                                memory_order_acquire)) {
-        return WATCH_NOT_CUT;
-    }
-    while ((atomic_load_explicit(&w->word, memory_order_acquire) & STATE_MASK) == WATCH_CUTTING) {
-        sched_yield(); /* the watchdog is inside one shutdown(2) */
+    while ((word & STATE_MASK) != WATCH_CUT) {
+        if ((word & STATE_MASK) == WATCH_HELD) {
+            sched_yield(); /* the watchdog is inside one shutdown(2) or send(2) */
+            word = atomic_load_explicit(&w->word, memory_order_acquire);
+        } else if (atomic_compare_exchange_strong_explicit(&w->word, &word, off | WATCH_OFF,
+                                                           memory_order_acq_rel, memory_order_acquire)) {
+            return WATCH_NOT_CUT;
+        }
     }
     enum watch_cut cut = (enum watch_cut)atomic_load_explicit(&w->cut, memory_order_relaxed);
     atomic_store_explicit(&w->word, off | WATCH_OFF, memory_order_relaxed);

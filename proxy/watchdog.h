@@ -4,9 +4,9 @@
  * few milliseconds and calls shutdown(2) on a socket whose time is up. The wait ends, and its worker learns
  * why when it disarms.
  *
- * States of a watch: OFF -> ARMED, by its worker; ARMED -> OFF, by its worker; ARMED -> CUTTING -> CUT, by
- * the watchdog; CUT -> OFF, by its worker. While it is CUTTING the worker waits, so that the descriptor is
- * never closed (and its number reused) under the watchdog's hand.
+ * States of a watch: OFF -> ARMED, by its worker; ARMED -> OFF, by its worker; ARMED -> HELD -> CUT, or back
+ * to ARMED, by the watchdog; CUT -> OFF, by its worker. While it is HELD its worker can't disarm it, but
+ * waits: so no descriptor is closed (and its number reused) under the watchdog's hand.
  *
  * A worker may also wait for another thread instead of a socket: it arms without a descriptor and sleeps. */
 #ifndef HOLDFAST_PROXY_WATCHDOG_H
@@ -59,11 +59,18 @@ struct watchdog; /* opaque; lives from start to exit */
  * SLEEPERS of them can be slept on. NULL with errno set. */
 struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count);
 
-/* From now on JUDGE, called on the watchdog's thread for each armed watch with a judged subject, may end a
- * wait before its deadline by any answer but WATCH_NOT_CUT. Call it once, before any watch is armed. */
-void watchdog_set_judge(struct watchdog *w,
-                        enum watch_cut (*judge)(void *owner, const struct watch_subject *subject),
-                        void *owner);
+/* Ends a wait before its deadline by any answer but WATCH_NOT_CUT. Where the wait goes on, *ASK_ (false
+ * before) says that the subject's client is to be asked something. On the watchdog's thread; the wait may be
+ * over meanwhile, and then nothing comes of the answer. */
+typedef enum watch_cut watch_judge(void *owner, const struct watch_subject *subject, bool *ask_);
+
+/* Asks the client of SUBJECT, on the watchdog's thread, with the watch HELD: whatever the subject names is
+ * there. It must not wait. */
+typedef void watch_ask(void *owner, const struct watch_subject *subject);
+
+/* From now on JUDGE is called for each armed watch with a judged subject, and ASK where JUDGE says so. Call
+ * it once, before any watch is armed. */
+void watchdog_set_judge(struct watchdog *w, watch_judge *judge, watch_ask *ask, void *owner);
 
 /* Ends the thread and frees W; no watch may be armed. NULL is fine. */
 void watchdog_stop(struct watchdog *w);

@@ -91,3 +91,34 @@ with Holdfast({"gcp": origin}, config={"timeouts": {"response_ms": SILENT_MS}}) 
         for _ in range(3):
             response = client.response()
             equal("pipelined", (response.status, response.body), (200, b"body"))
+
+# As many as there are workers: nobody looks for requests any more, and the line for a worker is full of those who wait too long.
+origin = RawOrigin(silent)
+with Holdfast({"gcp": origin}, config={"workers": CLIENTS, "timeouts": {"response_ms": SILENT_MS, "queue_ms": 100}}) as holdfast:
+    clients = [connect(holdfast) for _ in range(CLIENTS)]
+    for client in clients:
+        client.send(head("GET", "/"))
+    until(lambda: holdfast.stats()["workers"]["busy"] == CLIENTS, "all workers are busy")
+    with holdfast.client() as late:
+        equal("one more", late.get().status, 503)
+    for client in clients:
+        client.sock.close()
+    for _ in range(CLIENTS):
+        assert ended.acquire(timeout=WAIT_SECONDS), "a backend's connection is still open, with all workers busy"
+    until(lambda: holdfast.stats()["workers"]["busy"] == 0, "no worker is busy any more")
+    equal("failures with all workers busy", holdfast.backend("gcp")["failures"], 0)
+
+# A worker that keeps a failing response while it asks the next backend waits for that one itself.
+failing = RawOrigin(lambda wire: [wire.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n") for _ in iter(wire.request, None)])
+origin = RawOrigin(silent)
+with Holdfast({"gcp": failing, "azure": origin}, config={"timeouts": {"response_ms": SILENT_MS}}) as holdfast:
+    clients = [connect(holdfast) for _ in range(CLIENTS)]
+    for client in clients:
+        client.send(head("GET", "/"))
+    until(lambda: holdfast.backend("azure")["in_flight"] == CLIENTS, "all are at work, whoever was asked first")
+    for client in clients:
+        client.sock.close()
+    for _ in range(CLIENTS):
+        assert ended.acquire(timeout=WAIT_SECONDS), "a backend's connection is still open, after a failure of another"
+    until(lambda: holdfast.backend("azure")["in_flight"] == 0, "no request is at work any more")
+    equal("failures of the silent one", holdfast.backend("azure")["failures"], 0)

@@ -3,6 +3,7 @@
 #include "proxy/judge.h"
 
 #include "common/log.h"
+#include "proxy/knock.h"
 #include "proxy/proxy.h"
 
 #include <check.h>
@@ -67,7 +68,16 @@ static void take_down(uint32_t backend, enum probe_finding found)
 
 static void expect(enum watch_cut cut)
 {
-    ck_assert_int_eq(judge_wait(&proxy, &subject), cut);
+    bool ask = false;
+    ck_assert_int_eq(judge_wait(&proxy, &subject, &ask), cut);
+    ck_assert(!ask);
+}
+
+static bool asks(void)
+{
+    bool ask = false;
+    ck_assert_int_eq(judge_wait(&proxy, &subject, &ask), WATCH_NOT_CUT);
+    return ask;
 }
 
 START_TEST(one_that_is_up_is_waited_for)
@@ -152,6 +162,25 @@ START_TEST(a_client_that_has_gone_is_seen)
 }
 END_TEST
 
+/* Nobody knocks before the wait is long, nor twice. */
+START_TEST(one_that_has_ended_its_side_is_asked)
+{
+    struct client *c = parking_client(proxy.parking, 0);
+    *c = (struct client){.fd = client[0]};
+    knock_may_come(c);
+    ck_assert(!asks());
+    shutdown(client[1], SHUT_WR);
+    ck_assert(asks());
+    subject.since = clock_mono() + NS_PER_S;
+    ck_assert(!asks());
+    judge_ask(&proxy, &subject);
+    judge_ask(&proxy, &subject);
+    char got[2];
+    ck_assert_int_eq(recv(client[1], got, sizeof got, 0), 1);
+    ck_assert_int_eq(got[0], 'H');
+}
+END_TEST
+
 int main(void)
 {
     TCase *all = tcase_create("all");
@@ -163,6 +192,7 @@ int main(void)
     tcase_add_test(all, not_when_nobody_else_is_there_to_ask);
     tcase_add_test(all, one_that_drains_may_finish_for_a_while);
     tcase_add_test(all, a_client_that_has_gone_is_seen);
+    tcase_add_test(all, one_that_has_ended_its_side_is_asked);
     Suite *suite = suite_create("judge");
     suite_add_tcase(suite, all);
     SRunner *runner = srunner_create(suite);

@@ -182,16 +182,26 @@ struct court {
     _Atomic int calls;
     _Atomic int other_calls; /* about another subject than the one expected */
     struct watch_subject expected;
-    enum watch_cut answer;
+    _Atomic enum watch_cut answer;
+    bool asks;
+    _Atomic int asked;
 };
 
-static enum watch_cut judge(void *owner, const struct watch_subject *subject)
+static void ask(void *owner, const struct watch_subject *subject)
+{
+    struct court *court = owner;
+    ck_assert_int_eq(subject->client_fd, court->expected.client_fd);
+    court->asked++;
+}
+
+static enum watch_cut judge(void *owner, const struct watch_subject *subject, bool *ask_)
 {
     struct court *court = owner;
     bool same = subject->judged && subject->client_slot == court->expected.client_slot &&
                 subject->backend == court->expected.backend &&
                 subject->may_leave == court->expected.may_leave;
     *(same ? &court->calls : &court->other_calls) += 1;
+    *ask_ = court->asks;
     return court->answer;
 }
 
@@ -209,7 +219,7 @@ START_TEST(the_judge_is_told_of_whom_and_cuts)
     struct court court = {.expected = judged[_i].subject, .answer = judged[_i].answer};
     struct watchdog *w = watchdog_start(1, 1);
     struct pair pair = pair_new();
-    watchdog_set_judge(w, judge, &court);
+    watchdog_set_judge(w, judge, ask, &court);
     watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &judged[_i].subject);
     ck_assert_int_eq(block(pair.ends[0]), 0);
     ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), judged[_i].answer);
@@ -228,7 +238,7 @@ START_TEST(the_judge_may_let_a_wait_go_on)
     struct watchdog *w = watchdog_start(3, 3);
     struct pair with = pair_new();
     struct pair without = pair_new();
-    watchdog_set_judge(w, judge, &court);
+    watchdog_set_judge(w, judge, ask, &court);
     watch_arm_for(watchdog_watch(w, 0), with.ends[0], DEADLINE_NO, &subject);
     watch_arm(watchdog_watch(w, 1), without.ends[0], DEADLINE_NO);
     await_round(w, 2);
@@ -251,6 +261,27 @@ START_TEST(the_judge_may_let_a_wait_go_on)
 }
 END_TEST
 
+/* While the judge wants its client asked, the wait goes on as before, and can be ended at any moment. */
+START_TEST(a_client_is_asked_while_its_wait_goes_on)
+{
+    struct watch_subject subject = {.judged = true, .client_slot = 3, .client_fd = 77, .backend = 1};
+    struct court court = {.expected = subject, .answer = WATCH_NOT_CUT, .asks = true};
+    struct watchdog *w = watchdog_start(3, 3);
+    struct pair pair = pair_new();
+    watchdog_set_judge(w, judge, ask, &court);
+    watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &subject);
+    await_round(w, 2);
+    await_round(w, 2);
+    ck_assert_int_ge(court.asked, 1);
+    ck_assert(is_open(pair.ends[0]));
+    court.answer = WATCH_CUT_CLIENT;
+    ck_assert_int_eq(block(pair.ends[0]), 0);
+    ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_CUT_CLIENT);
+    pair_close(&pair);
+    watchdog_stop(w);
+}
+END_TEST
+
 START_TEST(a_deadline_and_the_end_come_before_the_judge)
 {
     struct watch_subject subject = {.judged = true};
@@ -258,7 +289,7 @@ START_TEST(a_deadline_and_the_end_come_before_the_judge)
     struct watchdog *w = watchdog_start(1, 1);
     struct pair late = pair_new();
     struct pair last = pair_new();
-    watchdog_set_judge(w, judge, &court);
+    watchdog_set_judge(w, judge, ask, &court);
     watch_arm_for(watchdog_watch(w, 0), late.ends[0], 0, &subject);
     ck_assert_int_eq(block(late.ends[0]), 0);
     ck_assert_int_eq(watch_disarm(watchdog_watch(w, 0)), WATCH_CUT_DEADLINE);
@@ -279,9 +310,10 @@ struct slow_court {
     _Atomic bool asked, armed_anew;
 };
 
-static enum watch_cut judge_slowly(void *owner, const struct watch_subject *subject)
+static enum watch_cut judge_slowly(void *owner, const struct watch_subject *subject, bool *ask_)
 {
     struct slow_court *court = owner;
+    *ask_ = false;
     if (subject->client_slot != 1) {
         return WATCH_NOT_CUT;
     }
@@ -299,7 +331,7 @@ START_TEST(a_verdict_hits_the_arming_that_was_judged)
     struct watch_subject second = {.judged = true, .client_slot = 2};
     struct watchdog *w = watchdog_start(2, 2);
     struct pair pair = pair_new();
-    watchdog_set_judge(w, judge_slowly, &court);
+    watchdog_set_judge(w, judge_slowly, NULL, &court);
     watch_arm_for(watchdog_watch(w, 0), pair.ends[0], DEADLINE_NO, &first);
     while (!court.asked) {
         sched_yield();
@@ -485,6 +517,7 @@ int main(void)
     tcase_add_loop_test(watchdog, the_judge_is_told_of_whom_and_cuts, 0,
                         (int)(sizeof judged / sizeof judged[0]));
     tcase_add_test(watchdog, the_judge_may_let_a_wait_go_on);
+    tcase_add_test(watchdog, a_client_is_asked_while_its_wait_goes_on);
     tcase_add_test(watchdog, a_deadline_and_the_end_come_before_the_judge);
     tcase_add_test(watchdog, a_verdict_hits_the_arming_that_was_judged);
     tcase_add_test(watchdog, disarming_waits_for_the_cut_to_be_over);
