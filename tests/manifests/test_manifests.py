@@ -164,7 +164,7 @@ esac
     ([], "", "", ["get secret", "get secret", "get namespace", "create", "create"]),
     ([], "namespace secret", "dG9rZW4=", ["get secret"]),
     (["--rotate"], "namespace secret", "dG9rZW4=", ["get secret", "patch", "rollout restart"]),
-    (["--show"], "namespace secret", "dG9rZW4=", ["get secret", "get secret"]),
+    (["--show"], "namespace secret", "dG9rZW4=", ["get secret"]),
 ])
 def test_admin_token(tmp_path, options, there, token, calls):
     kubectl = tmp_path / "kubectl"
@@ -193,3 +193,14 @@ def test_no_token_is_not_shown(tmp_path):
     done = subprocess.run([K8S / "admin-token", "--show"], check=False, capture_output=True, text=True,
                           env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SEEN": str(tmp_path), "THERE": "secret", "TOKEN": ""})
     assert (done.returncode, done.stdout) == (1, "") and "has no token yet" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--rotate"], ["--show"]])
+def test_a_kubectl_that_fails_ends_admin_token(tmp_path, options):
+    kubectl = tmp_path / "kubectl"
+    kubectl.write_text("#!/bin/bash\necho \"$*\" >>\"$SEEN/calls\"\necho no such cluster >&2\nexit 7\n", encoding="utf-8")
+    kubectl.chmod(0o755)
+    done = subprocess.run([K8S / "admin-token", *options], check=False, capture_output=True, text=True,
+                          env={"PATH": f"{tmp_path}:/usr/bin:/bin", "SEEN": str(tmp_path)})
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "no such cluster\n")
+    assert len((tmp_path / "calls").read_text(encoding="utf-8").splitlines()) == 1  # Nothing is changed on a guess.
