@@ -106,6 +106,7 @@ def test_it_starts_all_and_a_signal_stops_all(settings, start, signal_number):
     for name, port in settings.items():
         if name in PORTS:
             assert f"127.0.0.1:{port}" in text
+    assert f" http://127.0.0.1:{settings['HOLDFAST_ADMIN_PORT']}/\n" in text  # the dashboard page
     assert get(settings["HOLDFAST_GCP_PORT"], "/healthz") == "gcp"
     assert get(settings["HOLDFAST_AZURE_PORT"], "/healthz") == "azure"
     assert end(process, signal_number) == ("\nStopping.\n", "", 0)
