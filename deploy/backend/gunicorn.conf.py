@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import resource
 
 from playground import kernel, metrics
 from playground.app import Settings
@@ -27,7 +28,14 @@ keepalive = 75
 workers = int(os.environ.get("WEB_CONCURRENCY") or 2)
 # A thread for each run and each waiting request, and some that stay free to say "healthy" or "busy" at once.
 threads = _settings.runs + _settings.queue + 8
-worker_connections = threads + 1000
+
+# Of a worker's descriptors each run needs some, the worker itself some, each connection one. Nobody's share may be
+# taken by connections that are idle.
+_others = 64 + 8 * _settings.runs
+_descriptors, _most = resource.getrlimit(resource.RLIMIT_NOFILE)
+_descriptors = max(_descriptors, min(_most, _others + threads + 1000))
+resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors, _most))
+worker_connections = threads + max(1, min(1000, _descriptors - _others - threads))
 
 timeout = 30
 graceful_timeout = 15  # A run and its wait in the queue fit, with the default limits.

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -211,6 +212,53 @@ def test_the_connection_that_was_idle_for_longest_makes_room(small_backend):
             client.close()
 
 
+def test_the_connection_that_makes_room_may_have_said_something_just_now(small_backend):
+    worker = _worker(small_backend)
+    idle = [socket.create_connection(("127.0.0.1", small_backend.port), timeout=20) for _ in range(1001)]
+    newest = small_backend.connect()
+    try:
+        assert idle[0].recv(1) == b""  # So all are accepted, and the next one's room is that of the second.
+        with _stopped(worker):  # Then it hears of both at once, in this order.
+            newest.request("GET", "/healthz")
+            idle[1].sendall(b"G")
+        assert newest.getresponse().status == 200
+        assert _worker(small_backend) == worker
+    finally:
+        newest.close()
+        for client in idle:
+            client.close()
+
+
+def test_a_low_limit_of_open_files_bounds_the_idle_connections():
+    with _small_backend(["/usr/bin/prlimit", "--nofile=200:200"]) as running:
+        worker = _worker(running)
+        clients = [socket.create_connection(("127.0.0.1", running.port), timeout=20) for _ in range(300)]
+        try:
+            assert clients[0].recv(1) == b""
+            assert running.eval("print(2)")[1]["stdout"] == "2\n"
+            assert _worker(running) == worker
+        finally:
+            for client in clients:
+                client.close()
+
+
+def test_without_a_descriptor_for_a_connection_the_oldest_idle_one_makes_room(small_backend):
+    worker = _worker(small_backend)
+    clients = [socket.create_connection(("127.0.0.1", small_backend.port), timeout=20) for _ in range(40)]
+    try:
+        assert small_backend.request("GET", "/healthz")[0] == 200  # So all of them are accepted.
+        _, most = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+        resource.prlimit(worker, resource.RLIMIT_NOFILE, (30, most))
+        for _ in range(10):
+            clients.append(socket.create_connection(("127.0.0.1", small_backend.port), timeout=20))
+        assert small_backend.request("GET", "/healthz")[0] == 200
+        assert clients[0].recv(1) == b""
+        assert _worker(small_backend) == worker
+    finally:
+        for client in clients:
+            client.close()
+
+
 def test_many_clients_get_their_own_answers(backend):
     wrong = []
 
@@ -228,18 +276,54 @@ def test_many_clients_get_their_own_answers(backend):
     assert wrong == []
 
 
-@pytest.fixture
-def small_backend():
-    """One run at a time, and one request may wait half a second for it."""
+@contextlib.contextmanager
+def _small_backend(prefix=(), folder=BACKEND):
+    """One worker, one run at a time, and one request may wait half a second for it."""
     running = Backend(
+        prefix,
+        folder,
         WEB_CONCURRENCY="1",
         PLAYGROUND_RUNS="1",
         PLAYGROUND_QUEUE="1",
         PLAYGROUND_QUEUE_SECONDS="0.5",
         PLAYGROUND_WALL_SECONDS="4",
     )
-    yield running
-    running.stop()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def small_backend():
+    with _small_backend() as running:
+        yield running
+
+
+def _worker(small):
+    """The process of its worker, as soon as that answers."""
+    assert small.request("GET", "/healthz")[0] == 200
+    with open(f"/proc/{small.process.pid}/task/{small.process.pid}/children") as file:
+        (pid,) = file.read().split()
+    return int(pid)
+
+
+@contextlib.contextmanager
+def _stopped(pid):
+    """Meanwhile the process stands still. It is stopped while it waits for something to happen."""
+    deadline = time.monotonic() + 10
+    state = None
+    while state != "T":
+        assert time.monotonic() < deadline
+        with open(f"/proc/{pid}/stat") as file:
+            state = file.read().rpartition(") ")[2][0]
+        if state == "S":
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.01)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_too_many_runs_are_503_but_healthz_answers(small_backend):
@@ -306,6 +390,31 @@ def test_sigterm_lets_a_run_finish():
         assert (response.status, json.loads(response.read())["stdout"]) == (200, "7\n")
         stopper.join()
     assert answers == [0]
+
+
+def test_a_request_that_comes_with_sigterm_is_answered(folder):
+    copy = folder / "backend"
+    shutil.copytree(BACKEND, copy, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    with open(copy / "playground" / "worker.py", "a") as file:
+        file.write(TERM_AT_SECOND_CONNECTION)
+    with _small_backend(folder=copy) as running, contextlib.closing(running.connect()) as connection:
+        worker = _worker(running)
+        with _stopped(worker):  # Then the request is there when the connection is accepted.
+            connection.request("POST", "/py/eval", CODE, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())["stdout"]) == (200, "2\n")
+        assert response.headers["Connection"] == "close"
+
+
+TERM_AT_SECOND_CONNECTION = """
+import signal
+
+class Worker(Worker):
+    def accept(self, *arguments):
+        super().accept(*arguments)
+        if self.nr > 0:
+            signal.raise_signal(signal.SIGTERM)
+"""
 
 
 def test_a_killed_backend_leaves_no_run_behind():
