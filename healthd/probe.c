@@ -56,7 +56,11 @@ static const char untold[] = "stopped, or out of means";
 static const char not_200[] = "status not 200";
 static const char malformed[] = "malformed response";
 static const char closed_early[] = "connection closed early";
-static const char refused[] = "connect failed";
+static const char no_name[] = "its name does not resolve";
+static const char connect_failed[] = "connect failed";
+static const char no_way[] = "connect failed"; /* for want of a way there */
+static const char connect_late[] = "connect timed out";
+static const char answer_late[] = "no response in time";
 
 bool probes_wanted(const struct config *config)
 {
@@ -83,7 +87,26 @@ static enum waited wait_for(const struct prober *p, int fd, short events, mono_n
 /* Whether ERROR tells of us, not of the backend. */
 static bool out_of_means(int error)
 {
-    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EAGAIN;
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM || error == EAGAIN ||
+           error == EADDRNOTAVAIL; /* no local port is left */
+}
+
+static const char *found_by_connect(int error)
+{
+    if (out_of_means(error)) {
+        return untold;
+    }
+    switch (error) {
+    case ETIMEDOUT:
+        return connect_late;
+    case EHOSTUNREACH:
+    case EHOSTDOWN:
+    case ENETUNREACH:
+    case ENETDOWN:
+        return no_way;
+    default:
+        return connect_failed;
+    }
 }
 
 /* Connects to A. Returns what it found; when all is good *FD_ is the socket, which does not block. */
@@ -113,10 +136,7 @@ static const char *connect_to(const struct prober *p, const union net_address *a
         return all_good;
     }
     close(fd);
-    if (failure == ECONNREFUSED) {
-        return refused;
-    }
-    return out_of_means(failure) ? untold : failure == ETIMEDOUT ? "connect timed out" : "connect failed";
+    return found_by_connect(failure);
 }
 
 /* Judges the head of P's response, LENGTH bytes at BYTES. *INTERIM_ when it is one of those before the real
@@ -156,7 +176,7 @@ static const char *read_head(struct prober *p, int fd, mono_ns deadline)
         }
         enum waited waited = wait_for(p, fd, POLLIN, deadline);
         if (waited != WAIT_READY) {
-            return waited == WAIT_LATE ? "no response in time" : untold;
+            return waited == WAIT_LATE ? answer_late : untold;
         }
         ssize_t got = net_recv(fd, p->head + length, sizeof p->head - length, 0);
         if (got == 0 || (got == -1 && errno != EAGAIN)) {
@@ -188,7 +208,7 @@ static const char *probe_once(struct prober *p)
     struct net_addresses addresses;
     all->addresses(all->owner, p->errand.slot, &addresses);
     mono_ns deadline = deadline_after_ms(clock_mono(), p->errand.timeout_ms);
-    const char *found = addresses.count == 0 ? "its name does not resolve" : untold;
+    const char *found = addresses.count == 0 ? no_name : untold;
     for (uint32_t i = 0; i < addresses.count; i++) {
         mono_ns now = clock_mono();
         int fd = -1;
@@ -218,15 +238,14 @@ static void log_effect(const struct prober *p, enum probe_effect effect, const c
     }
 }
 
-/* A backend that says no is there: one that refuses or closes new connections may stop in good order, and
- * finish what it has begun. */
+/* Only one from which nothing comes back is silent. A backend that says no is there: one that refuses or
+ * closes new connections may stop in good order, and finish what it has begun. */
 static enum probe_finding finding_of(const char *why)
 {
     if (why == all_good) {
         return PROBE_GOOD;
     }
-    bool says_no = why == refused || why == closed_early || why == not_200 || why == malformed;
-    return says_no ? PROBE_BAD : PROBE_SILENT;
+    return why == connect_late || why == no_way || why == answer_late ? PROBE_SILENT : PROBE_BAD;
 }
 
 /* One round: probes, unless the backend is to be left alone, and tells the ledger. */

@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <time.h>
 
+enum { TURN_MS = 100 }; /* a look at a client that a worker waits for */
+
 struct slice deliver_date(void)
 {
     static _Thread_local time_t shown = -1;
@@ -42,7 +44,7 @@ static bool send_reply(int fd, struct slice text, bool keep_alive, struct outbox
     if (failure != EAGAIN && failure != EWOULDBLOCK) {
         return failure == 0;
     }
-    *rest_ = outbox_new(clock_mono());
+    *rest_ = outbox_new();
     if (*rest_ == NULL || !outbox_append(*rest_, &iov, 1)) {
         outbox_delete(*rest_);
         *rest_ = NULL;
@@ -106,36 +108,55 @@ static bool flush_outbox(struct delivery *d)
     return progress != OUTBOX_FAILED;
 }
 
-/* Waits until the client takes more, write_ms at the most. */
-static bool await_client(struct delivery *d)
+/* Waits a moment for the client, which was sent SENT_BYTES, to take more. False when it has been too slow for
+ * PACE, or when the program stops. */
+static bool await_client(struct delivery *d, struct pace *pace, uint64_t sent_bytes)
 {
+    mono_ns now = clock_mono();
+    mono_ns deadline = pace_deadline(pace, d->client->fd, sent_bytes, now, d->write_ms, d->write_least);
+    if (deadline <= now) {
+        d->end = ACCESS_CLIENT_SLOW;
+        return false;
+    }
+    /* Its socket is writable only when a third of the buffer is free, and that may be megabytes: how the
+     * client does, and whether the rest has room, is looked at in between. */
+    mono_ns turn = deadline_after_ms(now, TURN_MS);
     struct pollfd wait = {.fd = d->client->fd, .events = POLLOUT};
     watch_note_wait(d->watch);
-    watch_arm(d->watch, d->client->fd, deadline_after_ms(clock_mono(), d->write_ms));
-    poll(&wait, 1, -1);
-    enum watch_cut cut = watch_disarm(d->watch);
-    d->end = cut == WATCH_CUT_DEADLINE ? ACCESS_CLIENT_SLOW
-             : cut == WATCH_CUT_STOP   ? ACCESS_STOPPED
-                                       : ACCESS_WHOLE;
-    return cut == WATCH_NOT_CUT;
+    watch_arm(d->watch, d->client->fd, DEADLINE_NO); /* against a stop: the time is looked at here */
+    poll(&wait, 1, deadline_poll_ms(turn < deadline ? turn : deadline, now));
+    bool cut = watch_disarm(d->watch) != WATCH_NOT_CUT;
+    d->end = cut ? ACCESS_STOPPED : d->end;
+    return !cut;
 }
 
-/* Waits until the client has taken all that is in the outbox, write_ms at the most for each piece of it. */
+/* Waits until the client has taken all that is in the outbox. */
 static bool wait_for_client(struct delivery *d)
 {
+    struct pace pace;
     bool well = d->outbox == NULL || flush_outbox(d);
+    if (d->outbox != NULL) {
+        pace_begin(&pace, d->client->fd, d->outbox->sent_bytes, clock_mono());
+    }
     while (well && d->outbox != NULL) {
-        well = await_client(d) && flush_outbox(d);
+        well = await_client(d, &pace, d->outbox->sent_bytes) && flush_outbox(d);
     }
     return well;
+}
+
+static uint64_t bytes_of(const struct iovec *iov, int count)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        bytes += iov[i].iov_len;
+    }
+    return bytes;
 }
 
 /* The COUNT pieces will not be sent. */
 static bool lose(struct delivery *d, const struct iovec *iov, int count)
 {
-    for (int i = 0; i < count; i++) {
-        d->lost_bytes += iov[i].iov_len;
-    }
+    d->lost_bytes += bytes_of(iov, count);
     return false;
 }
 
@@ -159,13 +180,17 @@ static bool store(struct delivery *d, struct iovec *iov, int count)
  * in the outbox. */
 static bool hand_over(struct delivery *d, struct iovec *iov, int count)
 {
+    struct pace pace;
     bool well = wait_for_client(d);
+    uint64_t all = bytes_of(iov, count);
+    pace_begin(&pace, d->client->fd, 0, clock_mono());
     while (well) {
         int failure = net_send_all(d->client->fd, iov, count, MSG_DONTWAIT);
         if (failure == 0) {
             return true;
         }
-        well = (failure == EAGAIN || failure == EWOULDBLOCK) && await_client(d);
+        well = (failure == EAGAIN || failure == EWOULDBLOCK) &&
+               await_client(d, &pace, all - bytes_of(iov, count));
     }
     return lose(d, iov, count);
 }
@@ -179,7 +204,7 @@ static bool send_to_client(struct delivery *d, struct iovec *iov, int count)
         if (failure != EAGAIN && failure != EWOULDBLOCK) {
             return failure == 0 || lose(d, iov, count);
         }
-        d->outbox = outbox_new(clock_mono());
+        d->outbox = outbox_new();
         return (d->outbox != NULL && store(d, iov, count)) || hand_over(d, iov, count);
     }
     if (!store(d, iov, count)) {
@@ -320,6 +345,9 @@ static enum delivered finish(struct delivery *d, enum forward_body body, bool se
     }
     outbox_delete(d->outbox);
     d->outbox = NULL;
+    if (d->end == ACCESS_CLIENT_SLOW) {
+        return DELIVERED_ABORT; /* this frees what the kernel still holds for it, and tells it */
+    }
     if (!d->response->whole && body == FORWARD_BODY_CLOSE) {
         return DELIVERED_ABORT; /* such a body has no other mark of its end than the connection's */
     }

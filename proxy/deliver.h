@@ -20,7 +20,8 @@ struct delivery {
     struct watch *watch;          /* the calling worker's */
     struct watch_subject subject; /* a stream ends when its client has reset the connection */
     uint32_t read_ms;             /* longest wait for a piece from the backend */
-    uint32_t write_ms;            /* longest wait for the client to take a piece */
+    uint32_t write_ms;            /* while the worker waits for the client, it must take in each such time */
+    uint32_t write_least;         /* so many bytes a second; at 0: anything */
     uint64_t outbox_bytes;        /* how much may wait in the outbox before the worker waits for the client */
     struct writer out;            /* empty, room for the head */
     enum attempt_end broke;       /* how the backend broke the stream; ATTEMPT_ANSWERED when it did not */
@@ -33,7 +34,8 @@ struct delivery {
 enum delivered {
     DELIVERED_KEEP,  /* the client got a whole response, its connection may go on */
     DELIVERED_CLOSE, /* its connection must be closed */
-    DELIVERED_ABORT, /* its connection must be reset: an end would make what it got look whole */
+    DELIVERED_ABORT, /* its connection must be reset: an end would make what it got look whole, or it is too
+                        slow to see one */
     DELIVERED_LATER, /* the rest stands in the outbox, which says what comes behind it */
 };
 

@@ -35,6 +35,7 @@ enum {
     LEAVING_MAX = 256,      /* connections that were turned away and are not closed yet */
     LEAVING_MS = 1000,
     COMPLAINT_REST_S = 10,
+    CROWD_REST_S = 60,
     REST = 64, /* descriptors for neither clients nor backends */
 };
 
@@ -64,6 +65,7 @@ struct listener {
     int reserved_from;                   /* descriptors_reserved_from(), as of the last tick */
     bool starved;                        /* of descriptors or memory: accept waits too */
     mono_ns complain_from;               /* about a failing accept: not before */
+    mono_ns crowd_from;                  /* the same, about a crowd at the door */
 };
 
 /* Closes the connection that was turned away first. What it sent is read first: unread bytes make a close a
@@ -107,6 +109,17 @@ static void starve(struct listener *l, int failure)
     if (now >= l->complain_from) {
         l->complain_from = now + COMPLAINT_REST_S * NS_PER_S;
         plog(CONFIG_LOG_WARN, "accept: %s; new connections wait", strerror(failure));
+    }
+}
+
+/* Somebody waits at the door, who is in no count, because as many are open as may be. */
+static void complain_of_crowd(struct listener *l)
+{
+    mono_ns now = clock_mono();
+    if (now >= l->crowd_from) {
+        l->crowd_from = now + CROWD_REST_S * NS_PER_S;
+        plog(CONFIG_LOG_WARN,
+             "%u connections are open, as many as RLIMIT_NOFILE is enough for; new ones wait", l->open_max);
     }
 }
 
@@ -222,6 +235,9 @@ static void await_next(struct listener *l, uint32_t reader)
     if (l->paused) {
         int room = parking_want_room(l->proxy->parking);
         crowded = must_pause(l) && poll(&wait[1], 1, 0) > 0;
+        if (crowded && !l->starved) {
+            complain_of_crowd(l);
+        }
         wait[1].fd = must_pause(l) ? room : l->fd;
     }
     atomic_store_explicit(&l->proxy->crowded, crowded, memory_order_relaxed);

@@ -2,18 +2,15 @@
 #include "proxy/outbox.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-struct outbox *outbox_new(mono_ns now)
+struct outbox *outbox_new(void)
 {
     struct outbox *o = calloc(1, sizeof *o);
     if (o != NULL) {
         spool_init(&o->spool);
-        o->window_begun = now;
     }
     return o;
 }
@@ -75,13 +72,4 @@ enum outbox_progress outbox_flush(struct outbox *o, int fd)
         }
     }
     return OUTBOX_EMPTY;
-}
-
-int64_t outbox_taken(const struct outbox *o, int fd)
-{
-    int under_way = 0;
-    if (ioctl(fd, SIOCOUTQ, &under_way) == -1) {
-        under_way = 0;
-    }
-    return (int64_t)o->sent_bytes - under_way;
 }

@@ -4,10 +4,10 @@
 #ifndef HOLDFAST_PROXY_OUTBOX_H
 #define HOLDFAST_PROXY_OUTBOX_H
 
-#include "common/clock.h"
 #include "common/compiler.h"
 #include "common/spool.h"
 #include "proxy/access_log.h"
+#include "proxy/pace.h"
 
 #include <stdbool.h>
 #include <sys/uio.h>
@@ -18,16 +18,15 @@
 struct outbox {
     struct spool spool;
     uint64_t sent_bytes;           /* of the spool */
-    mono_ns window_begun;          /* the client must take so much within a window: see session.c */
-    int64_t window_taken;          /* outbox_taken() when it began */
+    struct pace pace;              /* of its client, while it is parked */
     bool keep_alive;               /* the connection goes on when all is sent */
     struct access_pending *access; /* the response's line in the access log; NULL when it makes none */
 };
 
 enum outbox_progress { OUTBOX_MORE, OUTBOX_EMPTY, OUTBOX_FAILED };
 
-/* An empty outbox whose first window begins at NOW, or NULL without memory. */
-struct outbox *outbox_new(mono_ns now);
+/* An empty outbox, or NULL without memory. */
+struct outbox *outbox_new(void);
 
 /* Frees O, which has no line in the access log; NULL is fine. */
 void outbox_delete(struct outbox *o);
@@ -40,9 +39,5 @@ must_check bool outbox_append(struct outbox *o, const struct iovec *iov, int cou
 
 /* Sends as much as FD takes without waiting. */
 must_check enum outbox_progress outbox_flush(struct outbox *o, int fd);
-
-/* How much of it the peer of FD has really taken: sent, and acknowledged (tcp(7), SIOCOUTQ). May be negative
- * while bytes that were sent before it are not. */
-int64_t outbox_taken(const struct outbox *o, int fd);
 
 #endif

@@ -9,13 +9,13 @@
 
 struct pool; /* opaque */
 
-/* Starts the threads that serve at first: as many of the workers as the gate lets in when nobody has to wait.
- * Their number does not grow with PROXY->workers, so clients need not wait for hundreds of threads. NULL with
- * errno set; then none runs. */
+/* Starts the threads that serve at first: as many workers as the gate lets in at first. Their number does not
+ * grow with PROXY->workers, so clients need not wait for hundreds of threads. NULL with errno set; then none
+ * runs. */
 must_check struct pool *pool_start(struct proxy *proxy);
 
 /* Starts the rest of the workers, while the first ones serve already. By the thread that called pool_start().
- * False with errno set; pool_join() is due then, after parking_stop(). */
+ * False with errno set; then their waits must be cut, and pool_join() is due, after parking_stop(). */
 must_check bool pool_complete(struct pool *p);
 
 /* Workers that are serving a connection right now. Any thread. */

@@ -222,6 +222,20 @@ static void fail_pool(const struct proxy *p, struct proxy_error *error_)
     startup_fail(error_, "--workers %u: can't start the threads: %s; try fewer", p->workers, strerror(errno));
 }
 
+/* Ends all waits, and waits until workers have answered those who waited: soon, for nothing takes long any
+ * more. */
+static void cut_waits(const struct proxy *p)
+{
+    mono_ns deadline = deadline_after_ms(clock_mono(), CUT_MS);
+    struct parking_counts counts;
+    watchdog_cut_all(p->watchdog);
+    parking_count(p->parking, &counts);
+    while (counts.awaiting > 0 && clock_mono() < deadline) {
+        poll(NULL, 0, DRAIN_POLL_MS);
+        parking_count(p->parking, &counts);
+    }
+}
+
 /* The threads. The sockets become theirs as each is started. Most of the workers come last: until then the
  * first few serve. */
 static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd, struct proxy_error *error_)
@@ -263,6 +277,8 @@ static bool start_threads(struct running_proxy *r, int *listen_fd, int *admin_fd
     *listen_fd = -1;
     if (!pool_complete(r->pool)) {
         fail_pool(p, error_);
+        atomic_store(&p->draining, true);
+        cut_waits(p); /* clients may be served already, and a stream, say, may have no end */
         return false;
     }
     return true;
@@ -512,18 +528,6 @@ mono_ns proxy_leave(struct running_proxy *r)
     return deadline_after_ms(clock_mono(), grace_ms);
 }
 
-/* Waits until workers have answered those whose waits were cut: soon, for nothing takes long any more. */
-static void await_cut_exchanges(const struct proxy *p)
-{
-    mono_ns deadline = deadline_after_ms(clock_mono(), CUT_MS);
-    struct parking_counts counts;
-    parking_count(p->parking, &counts);
-    while (counts.awaiting > 0 && clock_mono() < deadline) {
-        poll(NULL, 0, DRAIN_POLL_MS);
-        parking_count(p->parking, &counts);
-    }
-}
-
 void proxy_stop(struct running_proxy *r)
 {
     struct proxy *p = &r->proxy;
@@ -540,7 +544,6 @@ void proxy_stop(struct running_proxy *r)
     if (left > 0) {
         plog(CONFIG_LOG_WARN, "drain_ms is over: cutting %u connections", left);
     }
-    watchdog_cut_all(p->watchdog);
-    await_cut_exchanges(p);
+    cut_waits(p);
     undo(r);
 }

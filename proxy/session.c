@@ -80,18 +80,11 @@ static void refuse(struct proxy *proxy, uint32_t shard, struct client *client, c
     refusal_send(proxy, shard, client->fd, &client->peer, request, offence);
 }
 
-/* A client must take body_bytes_per_second, averaged over client_write_ms. Counted in windows, by what it has
- * acknowledged: the kernel's buffers take megabytes before the client has taken anything. */
+/* A client must take body_bytes_per_second, averaged over client_write_ms. */
 static mono_ns writing_deadline(const struct config *config, struct client *client, mono_ns now)
 {
-    struct outbox *outbox = client->outbox;
-    int64_t least = (int64_t)config->limits.body_bytes_per_second * config->timeouts.client_write_ms / 1000;
-    int64_t taken = outbox_taken(outbox, client->fd);
-    if (taken > outbox->window_taken && taken - outbox->window_taken >= least) {
-        outbox->window_begun = now;
-        outbox->window_taken = taken;
-    }
-    return deadline_after_ms(outbox->window_begun, config->timeouts.client_write_ms);
+    return pace_deadline(&client->outbox->pace, client->fd, client->outbox->sent_bytes, now,
+                         config->timeouts.client_write_ms, config->limits.body_bytes_per_second);
 }
 
 static bool has_bytes(int fd)
@@ -375,8 +368,7 @@ static bool begin_outbox(struct session_worker *w, struct client *client)
 {
     struct parking *parking = w->exchange.proxy->parking;
     request_next(client->request);
-    client->outbox->window_begun = clock_mono();
-    client->outbox->window_taken = outbox_taken(client->outbox, client->fd);
+    pace_begin(&client->outbox->pace, client->fd, client->outbox->sent_bytes, clock_mono());
     if (!parking_want_writable(parking, client, true)) {
         hang_up(parking, client);
         return false;

@@ -67,11 +67,12 @@ bool startup_read_token(const char *path, char token_[static STARTUP_TOKEN_BYTES
     /* Anything else can't be sent, or would leave a token that is shorter than its owner thinks. */
     bool ends = length < (size_t)got ? token_[length] == '\n' || token_[length] == '\r'
                                      : got < STARTUP_TOKEN_BYTES - 1;
+    bool empty = got == 0 || token_[0] == '\n' || token_[0] == '\r';
     if (length == 0 || !ends) {
         startup_fail(error_,
                      "admin.token_file %s: the first line is %s, expected the token: 1 to %d visible ASCII "
                      "characters without spaces",
-                     path, length == 0 ? "empty" : "no token", STARTUP_TOKEN_BYTES - 2);
+                     path, empty ? "empty" : "no token", STARTUP_TOKEN_BYTES - 2);
         return false;
     }
     token_[length] = '\0';

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""The system allows fewer threads than there are to be workers. The first few serve before the others are started; when one of those
-can't be, the start has failed all the same: exit status 1, one line that names --workers, and nobody listens."""
+"""The system allows fewer threads than there are to be workers: the start fails with exit status 1 and one line that names --workers,
+and nobody listens."""
 import os
 import resource
 import socket

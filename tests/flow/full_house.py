@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """As many connections are open as the descriptors allow, and others wait at the door. Each that leaves lets another one in at once,
 and not at the next look at the clock. Who is answered meanwhile hears "Connection: close", so that everybody has a turn; when
-nobody waits, connections are kept."""
+nobody waits, connections are kept. The log says it once."""
 import contextlib
 import os
 import re
@@ -44,6 +44,7 @@ limit_files()
 with Holdfast({"gcp": Origin(answer(200, b"ok"))}, "--workers", "16") as holdfast, contextlib.ExitStack() as stack:
     inside = [stack.enter_context(connect(holdfast)) for _ in range(room(holdfast))]
     assert all(is_kept(client) for client in inside), "nobody waits, and yet some are closed"
+    assert not holdfast.logged("new ones wait"), "nobody waits, and yet the log says so"
 
     begun = time.monotonic()
     for _ in range(TURNS):
@@ -61,3 +62,5 @@ with Holdfast({"gcp": Origin(answer(200, b"ok"))}, "--workers", "16") as holdfas
     equal("answer to one who waited", at_door.response().status, 200)
     inside[0].sock.close()
     until(lambda: is_kept(stack.enter_context(connect(holdfast))), "there is room again, and connections are kept")
+    until(lambda: holdfast.logged("new ones wait"), "the log says so")
+equal("lines about it", sum("new ones wait" in line for line in holdfast.log), 1)

@@ -388,6 +388,18 @@ class Starvation(Overlay):
         os.unlink(self.path)
 
 
+class FewThreads(Overlay):
+    """Holdfast gets no more than 64 threads: at the 65th its start hangs until fail()."""
+
+    def __init__(self):
+        super().__init__("FLOW_THREADS")
+
+    def fail(self):
+        """Now that one can't be started."""
+        with open(self.path, "x", encoding="ascii"):
+            pass
+
+
 class Named:
     """A backend that is known by a name of Names, and a port."""
 

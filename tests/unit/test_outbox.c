@@ -46,7 +46,7 @@ START_TEST(all_of_it_arrives_in_order)
 {
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    struct outbox *o = outbox_new(1);
+    struct outbox *o = outbox_new();
     append(o, 0, 1000);
     append(o, 1000, sizes[_i].length);
     size_t got = 0;
@@ -74,7 +74,7 @@ START_TEST(a_client_that_is_gone_fails)
     int pair[2];
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     close(pair[1]);
-    struct outbox *o = outbox_new(1);
+    struct outbox *o = outbox_new();
     append(o, 0, 100);
     ck_assert_int_eq(outbox_flush(o, pair[0]), OUTBOX_FAILED);
     close(pair[0]);
@@ -84,7 +84,7 @@ END_TEST
 
 START_TEST(an_empty_one_is_done)
 {
-    struct outbox *o = outbox_new(1);
+    struct outbox *o = outbox_new();
     ck_assert_int_eq(outbox_flush(o, -1), OUTBOX_EMPTY);
     outbox_delete(o);
     outbox_delete(NULL);

@@ -6,10 +6,13 @@
 #include "common/clock.h"
 
 #include <check.h>
+#include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { RISE = 2, FALL = 2, AN_HOUR_MS = 3600000, WAIT_S = 20 };
@@ -19,6 +22,21 @@ static struct ledger *ledger;
 static struct probes *probes;
 static struct net_addresses places[2];
 static int listeners[2];
+static atomic_int connect_error; /* what connect(2) fails with, by the port of backend 1; 0: as it likes */
+static atomic_int connects_failed;
+
+/* In the place of the C library's. */
+int connect(int fd, __CONST_SOCKADDR_ARG address, socklen_t length)
+{
+    struct sockaddr_in in;
+    memcpy(&in, address.__sockaddr__, sizeof in);
+    if (connect_error != 0 && in.sin_port == places[1].list[0].in.sin_port) {
+        errno = connect_error;
+        connects_failed++;
+        return -1;
+    }
+    return (int)syscall(SYS_connect, fd, address.__sockaddr__, length);
+}
 
 static void addresses_of(void *owner, uint32_t backend, struct net_addresses *addresses_)
 {
@@ -182,6 +200,32 @@ START_TEST(refusal_is_bad)
 }
 END_TEST
 
+static const struct {
+    int error;
+    enum backend_state state;
+    bool dead; /* so that nobody waits for it any more */
+} failures[] = {
+    {ETIMEDOUT, BACKEND_DOWN, true},    {EHOSTUNREACH, BACKEND_DOWN, true},
+    {EHOSTDOWN, BACKEND_DOWN, true},    {ENETUNREACH, BACKEND_DOWN, true},
+    {ENETDOWN, BACKEND_DOWN, true},     {ECONNREFUSED, BACKEND_DOWN, false},
+    {ECONNRESET, BACKEND_DOWN, false},  {EACCES, BACKEND_DOWN, false},
+    {EADDRNOTAVAIL, BACKEND_UP, false}, {ENOBUFS, BACKEND_UP, false},
+};
+
+START_TEST(a_failing_connect_tells_of_the_backend_or_of_us)
+{
+    mono_ns end = clock_mono() + WAIT_S * NS_PER_S;
+    connect_error = failures[_i].error;
+    start(false);
+    while (connects_failed < FALL + 2) { /* so FALL have been judged, and one more */
+        ck_assert_msg(clock_mono() < end, "it is not probed");
+        poll(NULL, 0, 1);
+    }
+    ck_assert_int_eq(state_of(1), failures[_i].state);
+    ck_assert_int_eq(ledger_is_dead(ledger, 1), failures[_i].dead);
+}
+END_TEST
+
 START_TEST(another_address_of_the_name_will_do)
 {
     places[0].count = 2;
@@ -318,6 +362,8 @@ int main(void)
     tcase_add_test(tests, an_endless_head_is_bad);
     tcase_add_test(tests, silence_is_bad);
     tcase_add_test(tests, refusal_is_bad);
+    tcase_add_loop_test(tests, a_failing_connect_tells_of_the_backend_or_of_us, 0,
+                        sizeof failures / sizeof failures[0]);
     tcase_add_test(tests, another_address_of_the_name_will_do);
     tcase_add_test(tests, a_silent_address_leaves_time_for_the_next);
     tcase_add_test(tests, a_connection_readmits_where_there_is_no_path);
