@@ -379,6 +379,7 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
                     .backend = backend},
         .read_ms = config->timeouts.response_ms,
         .write_ms = config->timeouts.client_write_ms,
+        .write_least = config->limits.body_bytes_per_second,
         .outbox_bytes = OUTBOX_BYTES_MAX,
         .out = {.at = x->out, .capacity = x->out_bytes},
         .broke = ATTEMPT_ANSWERED,

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """A worker waits for its client where what the client has not taken is longer than an outbox may be, and where there is no folder for
 it. A client that takes its response slowly gets all of it, although its socket has no room for more for many client_write_ms; one
-that takes nothing is cut after one of them. One that resets its connection frees the worker at once, and a stop does not wait."""
+that takes nothing is cut after one of them, and so is one that takes less than limits.body_bytes_per_second. One that resets its
+connection frees the worker at once, and a stop does not wait."""
+import contextlib
 import os
 import random
 import socket
@@ -28,9 +30,9 @@ def take_folder_away():
     os.environ["HOLDFAST"] = wrapper
 
 
-def start(blocks, write_ms):
+def start(blocks, write_ms, rate=500):
     """A holdfast in front of an origin whose response has so many BLOCKs."""
-    config = {"timeouts": {"client_write_ms": write_ms}, "drain_ms": 100}
+    config = {"timeouts": {"client_write_ms": write_ms}, "limits": {"body_bytes_per_second": rate}, "drain_ms": 100}
     return Holdfast({"gcp": Origin(answer(200, blocks * BLOCK))}, config=config)
 
 
@@ -50,12 +52,18 @@ def busy(holdfast, count):
     until(lambda: holdfast.stats()["workers"]["busy"] == count, f"{count} workers are busy")
 
 
+def take(client):
+    """Takes a little, at a slow pace. Nothing comes from a connection that was reset."""
+    with contextlib.suppress(ConnectionError):
+        client.kept += client.sock.recv(PIECE_BYTES)
+    time.sleep(PAUSE_SECONDS)
+
+
 def takes_slowly(holdfast, blocks):
     with ask(holdfast) as client:
         begun = time.monotonic()
         while time.monotonic() < begun + SLOW_SECONDS:
-            client.kept += client.sock.recv(PIECE_BYTES)
-            time.sleep(PAUSE_SECONDS)
+            take(client)
         client.head()
         assert client.exactly(blocks * len(BLOCK)) == blocks * BLOCK, "it is another response"
 
@@ -67,6 +75,14 @@ def takes_nothing(holdfast):
         took = time.monotonic() - begun
         assert WRITE_MS / 1000 <= took < 5 * WRITE_MS / 1000, f"it was cut after {took:.1f} s"
         assert client.to_the_end()[1], "it was not reset"
+
+
+def takes_too_little(holdfast):
+    begun = time.monotonic()
+    with ask(holdfast) as client:
+        while holdfast.stats()["connections"]["active"] > 0:
+            assert time.monotonic() < begun + 10 * WRITE_MS / 1000, "it is not cut"
+            take(client)
 
 
 def goes_away(holdfast):
@@ -85,6 +101,8 @@ def both_kinds(blocks):
 both_kinds(80)  # an outbox is 64 MiB long
 take_folder_away()
 both_kinds(16)  # the sockets on the way and an outbox in memory hold less
+with start(16, WRITE_MS, 400_000) as holdfast:
+    takes_too_little(holdfast)
 with start(16, AN_HOUR_MS) as holdfast:
     goes_away(holdfast)
     waits = ask(holdfast)  # the stop cuts it
