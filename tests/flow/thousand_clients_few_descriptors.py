@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: MIT
 """1000 clients before a holdfast that may open 256 files. It neither dies nor spins: who gets in is answered, with 503 where a file
 for its body can't be had, the others wait; no backend is blamed. When the load ends, a new client is served within a second."""
+import asyncio
 import contextlib
 import os
-import socket
 import stat
 import threading
 import time
 
-from harness import LOAD_SECONDS, Client, Holdfast, Origin, equal, head, many_descriptors, until
+from harness import LOAD_SECONDS, Holdfast, Message, Origin, equal, head, many_descriptors, until
 
 FILES = 256
 CLIENTS = 1000
@@ -71,35 +71,44 @@ def send_all_but_the_end(client):
 
 class Crowd:
     """CLIENTS clients, each of which comes, asks once, and goes, again and again; one in ten has a long body. They all vanish
-    at the end, wherever they are."""
+    at the end, wherever they are. One thread plays all of them: a thousand would wait for each other more than for holdfast."""
 
     def __init__(self):
-        self.ending = False
-        self.sockets = [None] * CLIENTS
         self.statuses, self.faults = [], []
-        self.threads = [threading.Thread(target=self._run, args=(i,), daemon=True) for i in range(CLIENTS)]
-        for thread in self.threads:
-            thread.start()
+        self.loop = asyncio.new_event_loop()
+        self.everybody = self.loop.create_task(self._everybody())
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
-    def _run(self, number):
+    def _run(self):
+        with contextlib.suppress(asyncio.CancelledError):
+            self.loop.run_until_complete(self.everybody)
+
+    async def _everybody(self):
+        await asyncio.gather(*(self._client(number) for number in range(CLIENTS)))
+
+    async def _client(self, number):
+        request = head("POST", "/body", f"Content-Length: {len(BODY)}") + BODY if number % 10 == 0 else head("GET", "/")
         try:
-            while not self.ending:
-                with Client(holdfast.address) as client:
-                    self.sockets[number] = client.sock
-                    if number % 10 == 0:
-                        client.post("/body", BODY)
-                    else:
-                        client.send(head("GET", "/"))
-                    self.statuses.append(client.response().status)
+            while True:
+                self.statuses.append(await self._ask(request))
         except Exception as error:  # whatever it is, the client saw it
-            if not self.ending:
-                self.faults.append(f"client {number}: {error!r}")
+            self.faults.append(f"client {number}: {error!r}")
+
+    async def _ask(self, request):
+        reader, writer = await asyncio.open_connection(*holdfast.address)
+        try:
+            writer.write(request)
+            message = Message(await reader.readuntil(b"\r\n\r\n"))
+            await reader.readexactly(int(message.field("content-length")))
+            return message.status
+        finally:
+            writer.close()
 
     def vanish(self):
-        self.ending = True
-        for sock in self.sockets:
-            with contextlib.suppress(OSError, AttributeError):
-                sock.shutdown(socket.SHUT_RDWR)
+        self.loop.call_soon_threadsafe(self.everybody.cancel)
+        self.thread.join()
+        self.loop.close()
 
 
 recovery_seconds = RECOVERY_SECONDS * (SANITIZED if is_sanitized(os.environ["HOLDFAST"]) else 1)
