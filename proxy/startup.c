@@ -61,17 +61,18 @@ bool startup_read_token(const char *path, char token_[static STARTUP_TOKEN_BYTES
     }
     token_[got] = '\0';
     size_t length = 0;
-    while (token_[length] > ' ' && token_[length] < 0x7f) {
+    while (token_[length] >= ' ' && token_[length] < 0x7f) {
         length++;
     }
-    /* Anything else can't be sent, or would leave a token that is shorter than its owner thinks. */
+    /* Anything else can't be sent, or would leave a token that is shorter than its owner thinks. Spaces
+     * around the value of a field are not part of it (RFC 9110, 5.5). */
     bool ends = length < (size_t)got ? token_[length] == '\n' || token_[length] == '\r'
                                      : got < STARTUP_TOKEN_BYTES - 1;
     bool empty = got == 0 || token_[0] == '\n' || token_[0] == '\r';
-    if (length == 0 || !ends) {
+    if (length == 0 || !ends || token_[0] == ' ' || token_[length - 1] == ' ') {
         startup_fail(error_,
                      "admin.token_file %s: the first line is %s, expected the token: 1 to %d visible ASCII "
-                     "characters without spaces",
+                     "characters, without spaces around it",
                      path, empty ? "empty" : "no token", STARTUP_TOKEN_BYTES - 2);
         return false;
     }

@@ -20,7 +20,7 @@ void startup_raise_descriptors(void);
 int startup_listen(const struct config_address *address, const char *option, struct proxy_error *error_);
 
 /* Reads the first line of the file at PATH, the admin endpoint's token, to TOKEN_. False with *ERROR_, also
- * when it is empty, too long, or has bytes that are not visible ASCII. */
+ * when it is empty, too long, has bytes that are not visible ASCII, or spaces around it. */
 must_check bool startup_read_token(const char *path, char token_[static STARTUP_TOKEN_BYTES],
                                    struct proxy_error *error_);
 
