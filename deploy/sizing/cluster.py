@@ -18,11 +18,12 @@ class Curve:
         self.rows = sorted(rows)
         if len(self.rows) < 2:
             raise ValueError("a curve needs two rates or more")
-        self.capacity = self.rows[-1][0]
         # Of all rows but the last, which may have been more than the pod could do.
         self.cpu_per_request_m = max(1000 * cpu / rate for rate, cpu, _ in self.rows[:-1])
         good = [rate for rate, _, p99 in self.rows if p99 <= objective_ms]
         bad = [rate for rate, _, p99 in self.rows if p99 > objective_ms]
+        # Where the last row alone passes the objective, measuring ended there because the pod could do no more.
+        self.capacity = self.rows[-2 if bad == [self.rows[-1][0]] else -1][0]
         # The rate that keeps the objective: the last one before the first that did not.
         self.good_rate = max((rate for rate in good if not bad or rate < min(bad)), default=0)
         if not self.good_rate:

@@ -103,11 +103,34 @@ def test_the_manifests_carry_what_was_recommended(cloud):
     assert hpa.Spec.from_manifest(manifest["spec"]) == hpa.Spec.from_manifest(want)
 
 
+def program(name):
+    """A program of this folder, as a module."""
+    loader = importlib.machinery.SourceFileLoader(name, str(HERE / name))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("slow_from, rates", [(95, 9), (100, 9), (105, 10), (125, 12), (999, 14)])
+def test_rates_rise_until_the_objective_is_passed(monkeypatch, slow_from, rates):
+    measure = program("measure")
+    monkeypatch.setattr(measure, "most", lambda port, seconds: 100)
+    monkeypatch.setattr(measure, "once", lambda pod, rate, seconds: {
+        "rate": f"{rate:.1f}", "p99_ms": "900.0" if rate > slow_from - 1e-6 else "9.0"})
+    pod = measure.Pod.__new__(measure.Pod)
+    pod.port = 1
+    assert len(list(measure.measure(pod, 1, 3, 250))) == rates
+
+
+def test_the_row_that_passes_the_objective_is_more_than_the_pod_can_do():
+    assert Curve([(80, 0.4, 50), (100, 0.5, 90), (110, 0.5, 2000)], 250).capacity == 100
+    assert Curve([(80, 0.4, 50), (90, 0.45, 300), (100, 0.5, 900)], 250).capacity == 100
+    assert Curve([(80, 0.4, 50), (100, 0.5, 90)], 250).capacity == 100
+
+
 @pytest.mark.parametrize("cloud", ["gcp", "azure"])
 def test_what_is_recommended_is_what_the_search_finds(cloud):
-    loader = importlib.machinery.SourceFileLoader("recommend", str(HERE / "recommend"))
-    recommend = importlib.util.module_from_spec(importlib.util.spec_from_loader("recommend", loader))
-    loader.exec_module(recommend)
+    recommend = program("recommend")
     given = json.loads((HERE / "assumptions.json").read_text())
     curve = Curve.read(recommend.DOCS / "autoscaling-curve.csv", given["objective_p99_ms"])
     best, reports = recommend.search(Cloud(**given["clouds"][cloud]), curve, given)[0]
