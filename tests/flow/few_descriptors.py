@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Holdfast may open few files, and there are more clients than that: those that get in are answered, or told 503, no backend is
 blamed for it, and when some have left, others are served."""
-import os
-import stat
 
+from few_files import limit_files
 from harness import Holdfast, Origin, answer, equal, until
 from raw import connect
 
@@ -14,20 +13,11 @@ ASKING = 40
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-def limit_files():
-    """Puts a wrapper in the place of holdfast."""
-    wrapper = os.path.join(os.environ["TMPDIR"], "few-files")
-    with open(wrapper, "w", encoding="utf-8") as file:
-        file.write(f'#!/bin/sh\nulimit -n {FILES} && exec "{os.environ["HOLDFAST"]}" "$@"\n')
-    os.chmod(wrapper, stat.S_IRWXU)
-    os.environ["HOLDFAST"] = wrapper
-
-
 def connections():
     return holdfast.stats()["connections"]
 
 
-limit_files()
+limit_files(FILES)
 origins = {name: Origin(answer(200, b"ok")) for name in ("gcp", "azure")}
 with Holdfast(origins, "--workers", "16") as holdfast:
     clients = [connect(holdfast) for _ in range(CLIENTS)]

@@ -4,26 +4,16 @@
 and not at the next look at the clock. Who is answered meanwhile hears "Connection: close", so that everybody has a turn; when
 nobody waits, connections are kept. The log says it once."""
 import contextlib
-import os
 import re
-import stat
 import time
 
+from few_files import limit_files
 from harness import Holdfast, Origin, answer, equal, head, until
 from raw import connect
 
 FILES = 128
 TURNS = 50
 TICK_SECONDS = 0.1  # how often the door was looked at before
-
-
-def limit_files():
-    """Puts a wrapper in the place of holdfast."""
-    wrapper = os.path.join(os.environ["TMPDIR"], "few-files")
-    with open(wrapper, "w", encoding="utf-8") as file:
-        file.write(f'#!/bin/sh\nulimit -n {FILES} && exec "{os.environ["HOLDFAST"]}" "$@"\n')
-    os.chmod(wrapper, stat.S_IRWXU)
-    os.environ["HOLDFAST"] = wrapper
 
 
 def is_kept(client):
@@ -40,7 +30,7 @@ def room(holdfast):
     return int(re.search(r"enough for (\d+) client", holdfast.logged("client connections")).group(1))
 
 
-limit_files()
+limit_files(FILES)
 with Holdfast({"gcp": Origin(answer(200, b"ok"))}, "--workers", "16") as holdfast, contextlib.ExitStack() as stack:
     inside = [stack.enter_context(connect(holdfast)) for _ in range(room(holdfast))]
     assert all(is_kept(client) for client in inside), "nobody waits, and yet some are closed"

@@ -5,10 +5,10 @@ for its body can't be had, the others wait; no backend is blamed. When the load 
 import asyncio
 import contextlib
 import os
-import stat
 import threading
 import time
 
+from few_files import limit_files
 from harness import LOAD_SECONDS, Holdfast, Message, Origin, equal, head, many_descriptors, until
 
 FILES = 256
@@ -23,15 +23,6 @@ def is_sanitized(program):
     with open(program, "rb") as file:
         text = file.read()
     return b"__asan_init" in text or b"__tsan_init" in text
-
-
-def limit_files():
-    """Puts a wrapper in the place of holdfast."""
-    wrapper = os.path.join(os.environ["TMPDIR"], "few-files")
-    with open(wrapper, "w", encoding="utf-8") as file:
-        file.write(f'#!/bin/sh\nulimit -n {FILES} && exec "{os.environ["HOLDFAST"]}" "$@"\n')
-    os.chmod(wrapper, stat.S_IRWXU)
-    os.environ["HOLDFAST"] = wrapper
 
 
 def cpu_seconds():
@@ -112,7 +103,7 @@ class Crowd:
 
 
 recovery_seconds = RECOVERY_SECONDS * (SANITIZED if is_sanitized(os.environ["HOLDFAST"]) else 1)
-limit_files()
+limit_files(FILES)
 many_descriptors()
 threading.stack_size(256 << 10)
 origins = {name: Origin() for name in ("gcp", "azure")}
