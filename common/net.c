@@ -3,6 +3,8 @@
  * afterwards the socket blocks again, as everything else in the program expects. */
 #include "common/net.h"
 
+#include "common/writer.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { TOGETHER_BYTES_MAX = 2048 };
 
 socklen_t net_address_length(const union net_address *a)
 {
@@ -307,12 +311,33 @@ static int advance(struct iovec **iov, int count, size_t sent)
     return count;
 }
 
+/* Sends what the kernel takes of the pieces. Small ones are put together first: to copy a few bytes costs
+ * less than to have the kernel walk through a list of them. */
+static ssize_t send_pieces(int fd, const struct iovec *iov, int count, int flags)
+{
+    if (count == 1) {
+        return send(fd, iov->iov_base, iov->iov_len, flags);
+    }
+    char bytes[TOGETHER_BYTES_MAX];
+    struct writer together = {.at = bytes, .capacity = sizeof bytes};
+    for (int i = 0; i < count; i++) {
+        writer_put(&together, (struct slice){iov[i].iov_base, iov[i].iov_len});
+    }
+    if (writer_ok(&together)) {
+        return send(fd, bytes, together.length, flags);
+    }
+    struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    return sendmsg(fd, &message, flags);
+}
+
 int net_send_all(int fd, struct iovec *iov, int count, int flags)
 {
+    while (count > 0 && iov[count - 1].iov_len == 0) {
+        count--;
+    }
     count = advance(&iov, count, 0);
     while (count > 0) {
-        struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
-        ssize_t sent = sendmsg(fd, &message, flags | MSG_NOSIGNAL);
+        ssize_t sent = send_pieces(fd, iov, count, flags | MSG_NOSIGNAL);
         if (sent == -1 && errno != EINTR) {
             return errno;
         }

@@ -440,6 +440,34 @@ START_TEST(what_would_have_to_wait_stays_in_the_pieces)
 }
 END_TEST
 
+/* Around the size below which pieces are put together. */
+static const size_t small_pieces[][4] = {
+    {1, 1, 0, 0}, {100, 0, 200, 0}, {0, 364, 0, 0}, {2000, 47, 0, 1}, {2000, 48, 1, 0}, {1, 2047, 1, 3000},
+};
+
+START_TEST(small_pieces_leave_at_once_and_in_order)
+{
+    static char bytes[8192], seen[8192 + 1];
+    struct iovec iov[4];
+    int ends[2];
+    size_t at = 0;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (char)(i * 31 + i / 251);
+    }
+    for (int i = 0; i < ROWS(iov); i++) {
+        iov[i] = (struct iovec){.iov_base = bytes + at, .iov_len = small_pieces[_i][i]};
+        at += small_pieces[_i][i];
+    }
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0); /* what one call sends is one packet */
+    ck_assert_int_eq(net_send_all(ends[0], iov, ROWS(iov), MSG_DONTWAIT), 0);
+    ck_assert_int_eq(recv(ends[1], seen, sizeof seen, MSG_DONTWAIT), (int)at);
+    ck_assert_int_eq(recv(ends[1], seen + at, 1, MSG_DONTWAIT), -1);
+    ck_assert(memcmp(seen, bytes, at) == 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+END_TEST
+
 START_TEST(nothing_to_send)
 {
     struct iovec none[2] = {{NULL, 0}, {NULL, 0}};
@@ -521,6 +549,7 @@ int main(void)
     suite_add_tcase(suite, signals);
     TCase *sending = tcase_create("sending");
     tcase_add_test(sending, what_would_have_to_wait_stays_in_the_pieces);
+    tcase_add_loop_test(sending, small_pieces_leave_at_once_and_in_order, 0, ROWS(small_pieces));
     tcase_add_test(sending, nothing_to_send);
     tcase_add_test(sending, a_peer_that_is_gone_is_an_error_and_no_signal);
     suite_add_tcase(suite, sending);
