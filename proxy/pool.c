@@ -180,6 +180,14 @@ static void before_wait(void *owner)
     parking_give_back(w->pool->proxy->parking, &w->batch);
 }
 
+/* No thread is ever cancelled. The C library makes each call that may block a point where one could be, with
+ * two locked instructions; it does not for a thread that it believes may be cancelled anywhere. */
+static void spare_cancellation_points(void)
+{
+    MUST_0(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL));
+    MUST_0(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL));
+}
+
 static void *worker_main(void *argument)
 {
     struct worker *w = argument;
@@ -192,6 +200,7 @@ static void *worker_main(void *argument)
      * first. */
     struct sched_param none = {.sched_priority = 0};
     pthread_setschedparam(pthread_self(), SCHED_BATCH, &none);
+    spare_cancellation_points();
     pass_gate(p, false);
     while (!parking_stopped(p->proxy->parking)) {
         while (!parking_batch_is_empty(&w->batch)) {
