@@ -22,6 +22,15 @@ static inline mono_ns clock_mono(void)
     return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
 }
 
+/* Now, as of the kernel's last tick, which is up to 10 ms ago (clock_gettime(2), CLOCK_MONOTONIC_COARSE): for
+ * deadlines of seconds. It does not read the hardware, which takes most of the time of clock_mono(). */
+static inline mono_ns clock_mono_coarse(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
 /* The point MS milliseconds after NOW; MS is at least 0 and below 2^43. */
 static inline mono_ns deadline_after_ms(mono_ns now, int64_t ms)
 {

@@ -7,6 +7,7 @@
 #include "proxy/dial.h"
 #include "proxy/forward.h"
 #include "proxy/hedge.h"
+#include "proxy/trial.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -112,7 +113,7 @@ static enum attempt_end end_of_cut(struct attempt *a, enum watch_cut cut)
     UNREACHABLE();
 }
 
-struct watch_subject attempt_subject(const struct attempt *a)
+struct watch_subject attempt_subject(const struct attempt *a, mono_ns now)
 {
     return (struct watch_subject){.judged = true,
                                   .client_slot = a->client->slot,
@@ -120,7 +121,7 @@ struct watch_subject attempt_subject(const struct attempt *a)
                                   .backend = a->backend,
                                   .may_leave = a->may_leave,
                                   .tried = a->tried,
-                                  .since = clock_mono()};
+                                  .since = now};
 }
 
 /* The worker is about to wait on FD: the events of the epoll set, and its own fetched ones, are for others.
@@ -135,7 +136,8 @@ static void before_wait(void *owner, int fd)
 /* Sends the request on FD with its TAG, which the response owns from now on. */
 static void send_on(struct attempt *a, int fd, struct upstream_tag tag, bool reused)
 {
-    struct watch_subject subject = attempt_subject(a);
+    /* An attempt that finds an idle connection has not waited since it began. */
+    struct watch_subject subject = attempt_subject(a, reused ? a->trial->last.begun : clock_mono());
     mono_ns deadline = deadline_after_ms(subject.since, a->plan->config.timeouts.response_ms);
     bool parks = a->may_park && parking_expect(a->proxy->parking, a->client, fd);
     a->watch = parks ? proxy_watch_of_descriptor(a->proxy, fd) : a->worker_watch;

@@ -84,7 +84,7 @@ void attempt_abandon(struct attempt *a);
  * answers already, is sent no further. */
 void attempt_free_out(struct attempt *a);
 
-/* For whom the worker waits in A, from now on. */
-struct watch_subject attempt_subject(const struct attempt *a);
+/* For whom is waited in A, since NOW. */
+struct watch_subject attempt_subject(const struct attempt *a, mono_ns now);
 
 #endif

@@ -16,6 +16,7 @@ struct course {
     bool pinned;             /* that plan, since the course was left for the first time */
     struct client *client;
     struct request *request;
+    mono_ns begun;
     struct attempt attempt; /* its response is free for the next one */
     struct trial trial;
     struct chooser chooser;

@@ -95,7 +95,7 @@ static void settle_connection(const struct course *c, struct response *r, uint32
 {
     if (r->fd != -1 && r->whole && r->head.status != 101) {
         if (response_connection_reusable(r)) {
-            upstream_give_back(&c->x->proxy->upstreams[backend], r->fd, r->tag, clock_mono());
+            upstream_give_back(&c->x->proxy->upstreams[backend], r->fd, r->tag, clock_mono_coarse());
         } else {
             close(r->fd);
         }
@@ -181,7 +181,7 @@ static bool begin_beside(void *owner)
         !chooser_spare(&c->chooser, &choice)) {
         return false;
     }
-    trial_begin(&c->trial, &choice.ticket);
+    trial_begin(&c->trial, &choice.ticket, clock_mono());
     c->attempt.tried = c->chooser.tried;
     return true;
 }
@@ -232,7 +232,8 @@ static bool next_attempt(struct course *c)
     c->attempt.tried = c->chooser.tried;
     c->attempt.may_leave = choice.up && c->attempt.may_replay;
     c->attempt.may_park = may_park(c);
-    trial_begin(&c->trial, &choice.ticket);
+    bool at_once = c->trial.attempts == 0 && !c->chooser.waited;
+    trial_begin(&c->trial, &choice.ticket, at_once ? c->begun : clock_mono());
     return true;
 }
 
@@ -417,16 +418,18 @@ static void adopt(struct course *c, struct exchange *x)
     c->chooser.watch = x->watch;
 }
 
-static struct course *course_of(struct exchange *x, struct client *client, struct request *request)
+static struct course *course_of(struct exchange *x, struct client *client, struct request *request,
+                                mono_ns now)
 {
     const struct config *config = &x->plan->config;
     const struct http_head *head = &request->head;
-    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.request_ms);
+    mono_ns deadline = deadline_after_ms(now, config->timeouts.request_ms);
     struct course *c = course_take(&x->shelf);
     c->plan = x->plan;
     c->pinned = c->moved = c->full = c->have_best = false;
     c->client = client;
     c->request = request;
+    c->begun = now;
     c->trial = (struct trial){.proxy = x->proxy, .plan = x->plan};
     /* Not all at once: the largest of its members are arrays that need no zeros. */
     struct attempt *a = &c->attempt;
@@ -507,7 +510,8 @@ static enum exchange_end run(struct course *c, bool pending)
     return end;
 }
 
-enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request)
+enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request,
+                               mono_ns now)
 {
     if (forward_hops_left(&request->head) == 0) { /* OPTIONS that may go no further (RFC 9110, 7.6.2) */
         struct answer options = {.x = x,
@@ -516,7 +520,7 @@ enum exchange_end exchange_run(struct exchange *x, struct client *client, struct
                                  .keep_alive = request->head.keep_alive};
         return answer_send(&options);
     }
-    struct course *c = course_of(x, client, request);
+    struct course *c = course_of(x, client, request, now);
     if (c->attempt.upgrade.length > 0 && !tunnels_reserve(x->proxy->tunnels)) {
         enum exchange_end end = answer(c, &http_offence_too_many_tunnels, request->head.keep_alive);
         course_keep(&x->shelf, c);

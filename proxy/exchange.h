@@ -47,9 +47,10 @@ enum exchange_end {
     EXCHANGE_PARKED, /* the client waits for its backend, AWAITING, and is not the caller's any more */
 };
 
-/* Answers REQUEST, which is WHOLE, on the client's connection. Counts everything in the ledger and the
- * traffic. */
-must_check enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request);
+/* Answers REQUEST, which is WHOLE, on the client's connection; its time runs from NOW on. Counts everything
+ * in the ledger and the traffic. */
+must_check enum exchange_end exchange_run(struct exchange *x, struct client *client, struct request *request,
+                                          mono_ns now);
 
 /* Goes on with a client that was PARKED and has been taken again, by the plan that its request began with.
  * Afterwards X goes by the plan in force, but may not have the buffers for it: exchange_hold_plan() must come

@@ -176,7 +176,7 @@ static bool park(struct session_worker *w, struct client *client)
     /* Between two requests: the connection needs no request object, the next connection may. */
     client->request = NULL;
     spares_keep(&w->spares, request);
-    mono_ns deadline = deadline_after_ms(clock_mono(), config->timeouts.client_idle_ms);
+    mono_ns deadline = deadline_after_ms(clock_mono_coarse(), config->timeouts.client_idle_ms);
     if (parking_park(proxy->parking, client, PARKING_IDLE, deadline)) {
         return true;
     }
@@ -294,11 +294,16 @@ static bool read_request(struct session_worker *w, struct client *client)
         return false;
     }
     if (client->request->stage == REQUEST_WHOLE) {
+        w->now = clock_mono();
         return true; /* it was put back into the line */
+    }
+    if (request_is_untouched(client->request) && !read_more(w, client, &count)) {
+        return false;
     }
     for (;;) {
         const struct http_offence *offence = NULL;
-        switch (request_received(client->request, &limits, count, clock_mono(), &offence)) {
+        w->now = clock_mono();
+        switch (request_received(client->request, &limits, count, w->now, &offence)) {
         case REQUEST_READY:
             return true;
         case REQUEST_REFUSED:
@@ -394,7 +399,7 @@ static enum exchange_end run_exchange(struct session_worker *w, struct client *c
         traffic_note(w->exchange.proxy->traffic, w->exchange.shard, TRAFFIC_WORKERS_BUSY);
         return exchange_refuse(&w->exchange, client, client->request, &http_offence_workers_busy);
     }
-    return exchange_run(&w->exchange, client, client->request);
+    return exchange_run(&w->exchange, client, client->request, w->now);
 }
 
 /* After the exchange of CLIENT's request. True when the connection is still ours and may have another one. */

@@ -159,10 +159,10 @@ bool trial_decide(struct trial *t, const struct attempt *a, bool good, bool all_
     return requests_fault;
 }
 
-void trial_begin(struct trial *t, const struct attempt_ticket *ticket)
+void trial_begin(struct trial *t, const struct attempt_ticket *ticket, mono_ns now)
 {
     t->attempts++;
-    t->last = (struct trial_entry){.ticket = *ticket, .begun = clock_mono(), .number = t->attempts};
+    t->last = (struct trial_entry){.ticket = *ticket, .begun = now, .number = t->attempts};
 }
 
 void trial_pick(struct trial *t, const struct trial_entry *entry)

@@ -49,8 +49,8 @@ struct trial {
     struct trial_charge *undecided; /* room for CONFIG_BACKENDS_MAX; with blame "every" none is used */
 };
 
-/* An attempt begins, which ledger_begin() gave TICKET. */
-void trial_begin(struct trial *t, const struct attempt_ticket *ticket);
+/* An attempt begins NOW, which ledger_begin() gave TICKET. */
+void trial_begin(struct trial *t, const struct attempt_ticket *ticket, mono_ns now);
 
 /* Of two attempts that raced, ENTRY's is the one that the request goes on with. The other one must end by one
  * of the next two. */

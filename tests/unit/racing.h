@@ -92,7 +92,7 @@ static inline void racing_begin(struct racing *r, enum racing_mode first, enum r
     };
     struct attempt_ticket ticket;
     ck_assert(ledger_begin(p->ledger, 0, true, &ticket));
-    trial_begin(&r->trial, &ticket);
+    trial_begin(&r->trial, &ticket, clock_mono());
 }
 
 /* Ends what runs. What was begun must have ended in the ledger then, or be ended by the caller before. */

@@ -90,6 +90,16 @@ START_TEST(mono_is_clock_monotonic_in_nanoseconds)
 }
 END_TEST
 
+START_TEST(coarse_is_the_same_clock_a_little_behind)
+{
+    mono_ns before = clock_mono();
+    mono_ns coarse = clock_mono_coarse();
+    mono_ns after = clock_mono();
+    ck_assert_int_le(coarse, after);
+    ck_assert_int_gt(coarse, before - 1 * NS_PER_S); /* far more than a tick */
+}
+END_TEST
+
 START_TEST(deadlines_are_points)
 {
     ck_assert_int_eq(deadline_after_ms(5, 0), 5);
@@ -132,6 +142,7 @@ int main(void)
     tcase_add_test(clock, writes_every_day);
     tcase_add_test(clock, cuts_milliseconds_and_does_not_round);
     tcase_add_test(clock, mono_is_clock_monotonic_in_nanoseconds);
+    tcase_add_test(clock, coarse_is_the_same_clock_a_little_behind);
     tcase_add_test(clock, deadlines_are_points);
     tcase_add_loop_test(clock, waits_for_poll, 0, ROWS(waits));
     Suite *suite = suite_create("clock");

@@ -25,7 +25,7 @@ static bool begin_beside(void *owner)
         return false;
     }
     ck_assert(ledger_begin(r->proxy.ledger, 1, true, &ticket));
-    trial_begin(&r->trial, &ticket);
+    trial_begin(&r->trial, &ticket, clock_mono());
     r->attempt.tried = 3;
     return true;
 }
