@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/gate.h"
 
+#include <math.h>
+
 enum { MS = 1000000, WORKERS_PER_CPU = 2, WORKERS_MIN = 4 };
 
 static const int64_t trial_length_ns = INT64_C(2) * GATE_LOOK_MS * MS;
@@ -27,6 +29,9 @@ void gate_init(struct gate *g, uint32_t min, uint32_t max)
     };
 }
 
+/* So many looks count for a mean: one alone, with a dozen takes, says little. */
+static const double looks_of_mean = 8;
+
 static int64_t doubled(int64_t ns, int64_t max)
 {
     return ns * 2 < max ? ns * 2 : max;
@@ -43,13 +48,15 @@ static void begin_trial(struct gate *g, enum gate_trial trial, uint32_t before, 
 }
 
 /* Whether the workers let in brought at least half of what they would if nothing but waiting held the others
- * up: each takes one connection at once, and another whenever a connection's time is over. */
+ * up: each takes one connection at once, and another whenever a connection's time is over. What chance may
+ * bring does not count: a number of takes varies by its root. */
 static bool wider_paid(const struct gate *g)
 {
     double ms = (double)g->trial_ns / (double)MS;
     double added = g->limit - g->limit_before;
     double predicted = added * (1 + ms * g->per_ms_before / g->limit_before);
-    return g->trial_takes - g->per_ms_before * ms >= predicted / 2;
+    double usual = g->per_ms_before * ms;
+    return g->trial_takes - usual >= predicted / 2 + sqrt(usual);
 }
 
 /* Whether nobody has to wait any more, and connections take so long (over 4 ms) that the CPU was not what
@@ -81,14 +88,21 @@ static void end_trial(struct gate *g, const struct gate_look *look)
     g->trial = GATE_STEADY;
 }
 
+static double per_ms_of(const struct gate_look *look)
+{
+    return look->takes * (double)MS / (double)look->elapsed_ns;
+}
+
 /* Connections wait and no worker is free: maybe others should be let in, or, once in a while, fewer. */
 static void under_pressure(struct gate *g, const struct gate_look *look)
 {
-    double per_ms = look->takes * (double)MS / (double)look->elapsed_ns;
+    double per_ms = per_ms_of(look);
     g->calm_ns = 0;
     g->wider_hold_ns -= look->elapsed_ns;
     g->narrower_hold_ns -= look->elapsed_ns;
     bool slow = per_ms < g->limit; /* a connection takes more than a millisecond */
+    /* What a trial is compared with: a look that is slow by chance would let any trial seem to pay. */
+    per_ms = per_ms > g->per_ms_mean ? per_ms : g->per_ms_mean;
     /* Those that a failed trial let in may still be at work: more than they must be let in now. */
     uint32_t inside = look->inside > g->limit ? look->inside : g->limit;
     if (slow && inside < g->max && g->wider_hold_ns <= 0) {
@@ -122,6 +136,7 @@ uint32_t gate_step(struct gate *g, const struct gate_look *look)
         }
         end_trial(g, look);
     }
+    g->per_ms_mean += (per_ms_of(look) - g->per_ms_mean) / looks_of_mean;
     if (look->waiting == 0 && look->ready) {
         under_pressure(g, look);
     } else {

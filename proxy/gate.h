@@ -29,6 +29,7 @@ enum gate_trial { GATE_STEADY, GATE_WIDER, GATE_NARROWER };
 struct gate {
     uint32_t min, max;
     uint32_t limit; /* workers that are let in */
+    double per_ms_mean; /* takes a millisecond, of the last looks */
     enum gate_trial trial;
     uint32_t limit_before; /* while a trial runs */
     double per_ms_before;  /* takes a millisecond before it */

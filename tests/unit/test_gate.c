@@ -112,6 +112,28 @@ START_TEST(a_busy_cpu_is_no_reason_to_open)
 }
 END_TEST
 
+START_TEST(one_slow_look_amid_a_steady_flow_proves_nothing)
+{
+    struct gate g;
+    gate_init(&g, 4, MAX);
+    /* The CPU gives 5.5 connections a millisecond to whatever number of workers, now more, now fewer. */
+    srand(1);
+    int open_looks = 0, looks = 5000;
+    uint32_t before = g.limit;
+    for (int i = 0; i < looks; i++) {
+        uint32_t newly_in = g.limit > before ? g.limit - before : 0;
+        before = g.limit;
+        struct gate_look look = {.elapsed_ns = GATE_LOOK_MS * MS,
+                                 .takes = newly_in + (i < 20 ? 11 : 7 + (uint32_t)(rand() % 9)),
+                                 .inside = g.limit,
+                                 .ready = true};
+        gate_step(&g, &look);
+        open_looks += g.limit > 4;
+    }
+    ck_assert_int_le(open_looks, looks / 50);
+}
+END_TEST
+
 START_TEST(it_closes_again_when_backends_are_fast_again)
 {
     struct gate g;
@@ -212,6 +234,7 @@ int main(void)
     tcase_add_test(tcase, slow_backends_open_it_within_milliseconds);
     tcase_add_test(tcase, hanging_backends_open_it_too);
     tcase_add_test(tcase, a_busy_cpu_is_no_reason_to_open);
+    tcase_add_test(tcase, one_slow_look_amid_a_steady_flow_proves_nothing);
     tcase_add_test(tcase, it_closes_again_when_backends_are_fast_again);
     tcase_add_test(tcase, it_stays_open_while_backends_are_slow);
     tcase_add_test(tcase, it_rests_when_there_is_little_to_do);
