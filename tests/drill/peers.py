@@ -26,7 +26,10 @@ from procs import Child, Failed, until_ready, version_of
 
 HOLDFAST_CONFIG = {
     "timeouts": {"connect_ms": 500, "response_ms": 3000},
-    "retry": {"hold_bytes": messages.LONGEST_BODY + 4096},  # the longest answer, its first line and its chunks
+    "retry": {
+        "hold_bytes": messages.LONGEST_BODY + 4096,  # the longest answer, its first line and its chunks
+        "hold_ms": 5000,  # no origin streams here, so no answer need flow before it is whole
+    },
     "log_level": "warn",
 }
 
