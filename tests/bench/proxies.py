@@ -10,9 +10,11 @@ To add a proxy: write its config and add a line to make_proxies().
 """
 from dataclasses import dataclass
 
+from load import OUT
 from procs import version_of
 
 WORKERS = 256  # holdfast's default
+RELAY = f"{OUT}/relay"
 
 NGINX_CONFIG = """\
 user {user};
@@ -196,7 +198,7 @@ VARNISH_WHEN_KILLED = """
 @dataclass
 class Proxy:
     """`argv` and `config` are templates, filled with the values of one start: listen, origin1, ... An
-    optional one is left out where it is not installed."""
+    optional one is left out where it is not installed; one that is a yardstick, unless it is named."""
     name: str
     version_argv: list
     version_pattern: str
@@ -204,6 +206,7 @@ class Proxy:
     config: str = ""
     package: str = ""
     optional: bool = False
+    yardstick: bool = False
     when_killed: str = ""
 
     def command(self, values):
@@ -242,4 +245,6 @@ def make_proxies(holdfast):
                "-f", "{workdir}/varnish.conf", "-s", "malloc,64m", "-p", "thread_pools=2", "-p",
                "thread_pool_min=100", "-p", "thread_pool_max=1000", "-p", "timeout_idle=300"], VARNISH_CONFIG,
               package="varnish", optional=True, when_killed=VARNISH_WHEN_KILLED),
+        Proxy("relay", [RELAY, "--version"], r"relay (\S+)", [RELAY, "{listen}", "{origin1}", "{origin2}"],
+              yardstick=True),
     )}
