@@ -313,7 +313,7 @@ static int advance(struct iovec **iov, int count, size_t sent)
 
 /* Sends what the kernel takes of the pieces. Small ones are put together first: to copy a few bytes costs
  * less than to have the kernel walk through a list of them. */
-static ssize_t send_pieces(int fd, const struct iovec *iov, int count, int flags)
+static ssize_t send_pieces(int fd, struct iovec *iov, int count, int flags)
 {
     if (count == 1) {
         return send(fd, iov->iov_base, iov->iov_len, flags);
@@ -326,7 +326,7 @@ static ssize_t send_pieces(int fd, const struct iovec *iov, int count, int flags
     if (writer_ok(&together)) {
         return send(fd, bytes, together.length, flags);
     }
-    struct msghdr message = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    struct msghdr message = {.msg_iov = iov, .msg_iovlen = (size_t)count};
     return sendmsg(fd, &message, flags);
 }
 

@@ -61,10 +61,11 @@ static bool assign_slots(struct plan *plan, const struct plan *before, uint64_t 
 
 struct plan *plan_make(const struct config *config, const struct plan *before, uint64_t taken)
 {
-    struct plan *plan = calloc(1, sizeof *plan);
+    struct plan *plan = aligned_alloc(CACHE_LINE_BYTES, sizeof *plan);
     if (plan == NULL) {
         return NULL;
     }
+    memset(plan, 0, sizeof *plan);
     plan->config = *config;
     plan->header_bytes_max = config->limits.header_bytes;
     if (before != NULL && before->header_bytes_max > plan->header_bytes_max) {
@@ -165,19 +166,24 @@ const struct plan *plans_current(const struct plans *p)
 }
 
 /* Pins are not part of the value. */
-static _Atomic uint32_t *pins_of(const struct plan *plan)
+void plan_pin(const struct plan *plan, uint32_t reader)
 {
-    return &((struct plan *)plan)->pins;
+    _Atomic uint64_t *pinned = &((struct plan *)plan)->pins[reader % PLAN_SHARDS].pinned;
+    atomic_fetch_add_explicit(pinned, 1, memory_order_relaxed);
 }
 
-void plan_pin(const struct plan *plan)
+void plan_unpin(const struct plan *plan, uint32_t reader)
 {
-    atomic_fetch_add_explicit(pins_of(plan), 1, memory_order_relaxed);
+    atomic_fetch_add(&((struct plan *)plan)->pins[reader % PLAN_SHARDS].unpinned, 1);
 }
 
-void plan_unpin(const struct plan *plan)
+static bool is_pinned(const struct plan *plan)
 {
-    atomic_fetch_sub(pins_of(plan), 1);
+    uint64_t left = 0; /* what one shard has too few of, another has too many */
+    for (int i = 0; i < PLAN_SHARDS; i++) {
+        left += atomic_load(&plan->pins[i].pinned) - atomic_load(&plan->pins[i].unpinned);
+    }
+    return left != 0;
 }
 
 /* Cells first: who pins an old plan holds it, so when no cell names it no pin can be added any more. */
@@ -190,7 +196,7 @@ static bool is_held(const struct plans *p, const struct plan *plan)
             }
         }
     }
-    return atomic_load(&plan->pins) > 0;
+    return is_pinned(plan);
 }
 
 uint64_t plans_sweep(struct plans *p)

@@ -17,14 +17,19 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+enum { PLAN_SHARDS = 16 };
+
 struct plan {
     struct config config;
     uint64_t members;                    /* the slots of all its backends, as a set */
     uint8_t slots[CONFIG_BACKENDS_MAX];  /* of config.backends[I] */
     uint8_t places[CONFIG_BACKENDS_MAX]; /* the other way: of each slot in MEMBERS, its I */
     uint32_t header_bytes_max;           /* the largest limits.header_bytes of this and all earlier plans */
-    _Atomic uint32_t pins;               /* by plan_pin() */
     struct plan *older;                  /* of struct plans: the next one that waits to be freed */
+    struct {
+        cache_aligned _Atomic uint64_t pinned;
+        _Atomic uint64_t unpinned;
+    } pins[PLAN_SHARDS]; /* by reader: no line is written by all of them */
 };
 
 /* The backend in SLOT, which must be a member. */
@@ -60,9 +65,9 @@ const struct plan *plans_hold(struct plans *p, uint32_t reader);
 const struct plan *plans_hold_newer(struct plans *p, uint32_t reader);
 
 /* Keeps PLAN, which the caller holds or has pinned, for work that goes on when its reader holds it no more.
- * plan_unpin() must follow, on any thread. */
-void plan_pin(const struct plan *plan);
-void plan_unpin(const struct plan *plan);
+ * plan_unpin() must follow. Both on any thread; READER is best the one whose thread it is, for speed. */
+void plan_pin(const struct plan *plan, uint32_t reader);
+void plan_unpin(const struct plan *plan, uint32_t reader);
 
 /* READER holds nothing from now on. */
 void plans_let_go(struct plans *p, uint32_t reader);

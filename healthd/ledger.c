@@ -22,25 +22,26 @@
 #include <string.h>
 
 struct page_shared {
+    /* What every attempt touches stands together, behind the lock: its lines go from CPU to CPU. */
+    enum backend_state state; /* follows from dismissed, drained, ejected and down: show_state() */
+    uint64_t epoch;           /* resets so far */
+    uint64_t readmits;        /* by probes, so far */
+    _Atomic uint64_t in_flight, attempts, status_200, non_200;
+    struct histogram latency;
     struct ledger_policy policy; /* each page has a copy, so that it changes under the page's lock */
-    enum backend_state state;    /* follows from the next three: show_state() */
     bool dismissed;              /* it has left, or there never was one */
     bool drained, ejected, down;
     bool silent; /* its last probe got no answer */
     bool ejected_at_known;
-    uint64_t epoch;    /* resets so far */
-    uint64_t readmits; /* by probes, so far */
-    uint64_t changes;  /* of `ejected` and `down`, so far */
-    _Atomic uint64_t in_flight;
+    uint64_t changes;              /* of `ejected` and `down`, so far */
     _Atomic mono_ns up_since;      /* 0: from the start */
     _Atomic mono_ns drained_since; /* 0: it does not drain */
-    _Atomic uint64_t attempts, status_200, non_200, failures, request_faults;
+    _Atomic uint64_t failures, request_faults;
     _Atomic uint64_t error_connect, error_timeout, error_reset, error_protocol;
     _Atomic uint64_t ejections;
     struct timespec ejected_at;
     struct probe_track probes;
     struct window window; /* where the policy has one: the failures by their time */
-    struct histogram latency;
 };
 
 struct page {

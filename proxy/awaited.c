@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/awaited.h"
 
+#include "common/pages.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 
 enum { CAPACITY_MAX = 1 << 20 };
 
+/* A line of its own: the next descriptor is another worker's. */
 struct row {
-    _Atomic uint64_t client_plus_one; /* 0: nobody waits */
-    _Atomic bool registered;          /* its owner's; a number passes to its next owner by the kernel */
+    cache_aligned _Atomic uint64_t client_plus_one; /* 0: nobody waits */
+    _Atomic bool registered; /* its owner's; a number passes to its next owner by the kernel */
 };
 
 struct awaited {
@@ -31,20 +33,18 @@ struct awaited *awaited_new(int a, int b)
     t->sets[0] = a;
     t->sets[1] = b;
     t->capacity = limit.rlim_cur < CAPACITY_MAX ? (uint32_t)limit.rlim_cur : CAPACITY_MAX;
-    void *rows = mmap(NULL, t->capacity * sizeof *t->rows, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (rows == MAP_FAILED) {
+    t->rows = pages_new(t->capacity * sizeof *t->rows);
+    if (t->rows == NULL) {
         free(t);
         return NULL;
     }
-    t->rows = rows;
     return t;
 }
 
 void awaited_delete(struct awaited *t)
 {
     if (t != NULL) {
-        munmap(t->rows, t->capacity * sizeof *t->rows);
+        pages_free(t->rows, t->capacity * sizeof *t->rows);
         free(t);
     }
 }

@@ -33,7 +33,7 @@ struct balancer_question {
 
 struct balancer {
     struct {
-        struct lock lock; /* must be held for what follows */
+        cache_aligned struct lock lock; /* must be held for what follows */
         int32_t current[CONFIG_BACKENDS_MAX];
     } shared;
 };

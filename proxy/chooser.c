@@ -36,6 +36,8 @@ static void ask(const struct chooser *c, uint64_t candidates, struct balancer_qu
     const struct config *config = &c->plan->config;
     uint32_t slow_start_ms = config->health.slow_start_ms;
     mono_ns now = slow_start_ms > 0 ? clock_mono() : 0;
+    bool by_load =
+        config->balance == CONFIG_BALANCE_LEAST_IN_FLIGHT || config->balance == CONFIG_BALANCE_TWO_CHOICES;
     q_->balance = config->balance;
     q_->candidates = candidates;
     q_->key = c->key;
@@ -44,7 +46,9 @@ static void ask(const struct chooser *c, uint64_t candidates, struct balancer_qu
         const struct config_backend *backend = plan_backend(c->plan, i);
         int32_t share = slow_start_share(ledger_up_since(proxy->ledger, i), now, slow_start_ms);
         q_->weights[i] = (int32_t)backend->weight * share;
-        q_->in_flight[i] = ledger_in_flight(proxy->ledger, i);
+        if (by_load) { /* else this would fetch a line that other CPUs write */
+            q_->in_flight[i] = ledger_in_flight(proxy->ledger, i);
+        }
         if (config->balance == CONFIG_BALANCE_HASH) {
             q_->ids[i] = balancer_hash(backend->name, strlen(backend->name));
         }

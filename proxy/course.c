@@ -3,9 +3,14 @@
 
 #include <stdlib.h>
 
+static struct course *new_course(void)
+{
+    return aligned_alloc(CACHE_LINE_BYTES, sizeof(struct course));
+}
+
 bool course_shelf_init(struct course_shelf *s, struct depot *depot)
 {
-    *s = (struct course_shelf){.spares = {.depot = depot}, .reserve = malloc(sizeof *s->reserve)};
+    *s = (struct course_shelf){.spares = {.depot = depot}, .reserve = new_course()};
     return s->reserve != NULL;
 }
 
@@ -20,7 +25,7 @@ struct course *course_take(struct course_shelf *s)
 {
     struct course *c = spares_take(&s->spares);
     if (c == NULL) {
-        c = malloc(sizeof *c);
+        c = new_course();
     }
     return c != NULL ? c : s->reserve;
 }
@@ -28,7 +33,7 @@ struct course *course_take(struct course_shelf *s)
 static void let_plan_go(const struct course *c)
 {
     if (c->pinned) {
-        plan_unpin(c->plan);
+        plan_unpin(c->plan, c->shard);
     }
 }
 

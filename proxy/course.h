@@ -9,11 +9,12 @@
 #include "proxy/spares.h"
 #include "proxy/trial.h"
 
-/* The state of one exchange across its attempts. */
+/* The state of one exchange across its attempts. Lines of its own: the next course is another worker's. */
 struct course {
-    struct exchange *x;      /* of the worker that has it now */
-    const struct plan *plan; /* it began with */
-    bool pinned;             /* that plan, since the course was left for the first time */
+    cache_aligned struct exchange *x; /* of the worker that has it now */
+    uint32_t shard;                   /* its shard, also when the worker is gone */
+    const struct plan *plan;          /* it began with */
+    bool pinned;                      /* that plan, since the course was left for the first time */
     struct client *client;
     struct request *request;
     mono_ns begun;

@@ -193,7 +193,7 @@ static bool park(struct course *c)
     struct client *client = c->client;
     struct parking *parking = c->x->proxy->parking;
     if (!c->pinned) {
-        plan_pin(c->plan);
+        plan_pin(c->plan, c->shard);
         c->pinned = true;
     }
     client->course = c;
@@ -409,6 +409,7 @@ static enum exchange_end deliver_chosen(struct course *c, struct response *chose
 static void adopt(struct course *c, struct exchange *x)
 {
     c->x = x;
+    c->shard = x->shard;
     c->attempt.worker_watch = x->watch;
     c->attempt.out = x->out;
     c->attempt.out_bytes = x->out_bytes;

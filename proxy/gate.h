@@ -6,9 +6,9 @@
  * waking.
  *
  * The rule is Little's law: with L workers that take R connections a second, one connection takes L / R. When
- * twice the workers bring at least half of what that predicts, they stay (the backends were the brake); when
- * they bring less, they only stand in each other's way (the CPU was), and the old limit comes back for a
- * while. */
+ * twice the workers bring at least half of what that predicts, and more than chance may, they stay (the
+ * backends were the brake); when they bring less, they only stand in each other's way (the CPU was), and the
+ * old limit comes back for a while. R is the mean of the last looks: one look sees few connections. */
 #ifndef HOLDFAST_PROXY_GATE_H
 #define HOLDFAST_PROXY_GATE_H
 
@@ -28,7 +28,7 @@ enum gate_trial { GATE_STEADY, GATE_WIDER, GATE_NARROWER };
 
 struct gate {
     uint32_t min, max;
-    uint32_t limit; /* workers that are let in */
+    uint32_t limit;     /* workers that are let in */
     double per_ms_mean; /* takes a millisecond, of the last looks */
     enum gate_trial trial;
     uint32_t limit_before; /* while a trial runs */

@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 #include "proxy/leftovers.h"
 
+#include "common/pages.h"
 #include "common/panic.h"
 
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 bool leftovers_init(struct leftovers *l)
 {
-    /* Pages that cost nothing until they are touched. */
-    void *events = mmap(NULL, LEFTOVERS_MAX * sizeof *l->events, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     *l = (struct leftovers){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-                            .events = events == MAP_FAILED ? NULL : events};
+                            .events = pages_new(LEFTOVERS_MAX * sizeof *l->events)};
     lock_init(&l->lock);
     return l->wake_fd != -1 && l->events != NULL;
 }
@@ -24,9 +21,7 @@ void leftovers_release(struct leftovers *l)
     if (l->wake_fd != -1) {
         close(l->wake_fd);
     }
-    if (l->events != NULL) {
-        munmap(l->events, LEFTOVERS_MAX * sizeof *l->events);
-    }
+    pages_free(l->events, LEFTOVERS_MAX * sizeof *l->events);
     lock_destroy(&l->lock);
 }
 

@@ -4,6 +4,7 @@
 #include "proxy/parking.h"
 
 #include "common/lock.h"
+#include "common/pages.h"
 #include "common/panic.h"
 #include "proxy/awaited.h"
 #include "proxy/leftovers.h"
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /* What events carry: generation and slot of a client; this bit and the descriptor of a backend's connection;
@@ -25,8 +25,11 @@
 #define STOP_EVENT    UINT64_MAX
 #define WAKE_EVENT    (UINT64_MAX - 1)
 
+#define DEADLINE_SLACK_NS (8 * NS_PER_MS)
+
+/* Lines of its own: neighbours are served on other CPUs. */
 struct slot {
-    _Atomic uint64_t word;
+    cache_aligned _Atomic uint64_t word;
     struct client client;
 };
 
@@ -41,7 +44,9 @@ struct parking {
     struct awaited *awaited;
     uint32_t capacity;
     struct slot *slots;
-    _Atomic mono_ns *deadlines; /* by slot; read by the sweep, written by the slot's owner */
+    /* By slot; read by the sweep, written by the slot's owner; of no meaning while it is AWAITING. Neighbours
+     * share lines, so a deadline is not moved by less than DEADLINE_SLACK_NS. */
+    _Atomic mono_ns *deadlines;
     _Atomic uint32_t ever_used; /* slots below it have had a tenant */
     _Atomic uint64_t accepted;
     struct {
@@ -64,13 +69,6 @@ static bool is_of_backend(const struct parking_event *event)
 static uint32_t backend_of(const struct parking_event *event)
 {
     return (uint32_t)(event->what & ~BACKEND_EVENT);
-}
-
-/* Pages of zeros that cost nothing until they are touched. */
-static void *lazy_pages(size_t bytes)
-{
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return at == MAP_FAILED ? NULL : at;
 }
 
 /* Makes FD's events come from EPOLL_FD, with DATA. */
@@ -107,9 +105,9 @@ struct parking *parking_new(uint32_t capacity, uint32_t per_client)
     p->capacity = capacity;
     bool made = make_sets(p);
     p->awaited = awaited_new(p->all_fd, p->answers_fd);
-    p->slots = lazy_pages(capacity * sizeof *p->slots);
-    p->deadlines = lazy_pages(capacity * sizeof *p->deadlines);
-    p->shared.free_slots = lazy_pages(capacity * sizeof *p->shared.free_slots);
+    p->slots = pages_new(capacity * sizeof *p->slots);
+    p->deadlines = pages_new(capacity * sizeof *p->deadlines);
+    p->shared.free_slots = pages_new(capacity * sizeof *p->shared.free_slots);
     p->tally = per_client > 0 ? tally_new(capacity, per_client) : NULL;
     if (!made || p->awaited == NULL || p->slots == NULL || p->deadlines == NULL ||
         p->shared.free_slots == NULL || (per_client > 0 && p->tally == NULL)) {
@@ -146,15 +144,9 @@ void parking_delete(struct parking *p)
     close_if_open(p->stop_fd);
     leftovers_release(&p->asking);
     leftovers_release(&p->answering);
-    if (p->slots != NULL) {
-        munmap(p->slots, p->capacity * sizeof *p->slots);
-    }
-    if (p->deadlines != NULL) {
-        munmap(p->deadlines, p->capacity * sizeof *p->deadlines);
-    }
-    if (p->shared.free_slots != NULL) {
-        munmap(p->shared.free_slots, p->capacity * sizeof *p->shared.free_slots);
-    }
+    pages_free(p->slots, p->capacity * sizeof *p->slots);
+    pages_free(p->deadlines, p->capacity * sizeof *p->deadlines);
+    pages_free(p->shared.free_slots, p->capacity * sizeof *p->shared.free_slots);
     awaited_delete(p->awaited);
     tally_delete(p->tally);
     lock_destroy(&p->shared.lock);
@@ -447,13 +439,25 @@ bool parking_stopped(const struct parking *p)
     return atomic_load_explicit(&p->stopped, memory_order_relaxed);
 }
 
+/* Moves *SHOWN to DEADLINE, or leaves it when it is a little earlier. */
+static void move_deadline(_Atomic mono_ns *shown, mono_ns deadline)
+{
+    mono_ns before = atomic_load_explicit(shown, memory_order_relaxed);
+    if (deadline < before || deadline - before > DEADLINE_SLACK_NS) {
+        atomic_store_explicit(shown, deadline, memory_order_relaxed);
+    }
+}
+
 bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline)
 {
     struct slot *slot = &p->slots[c->slot];
     MUST(phase == PARKING_WRITING || c->outbox == NULL);
     MUST(phase == PARKING_READING || phase == PARKING_WRITING || phase == PARKING_AWAITING ||
          c->request == NULL);
-    atomic_store_explicit(&p->deadlines[c->slot], deadline, memory_order_relaxed);
+    MUST(phase != PARKING_AWAITING || deadline == DEADLINE_NO);
+    if (phase != PARKING_AWAITING) {
+        move_deadline(&p->deadlines[c->slot], deadline);
+    }
     uint64_t busy = slot_word_with(atomic_load_explicit(&slot->word, memory_order_relaxed), SLOT_BUSY);
     uint64_t parked = slot_word_parked(busy, slot_state_of(phase));
     uint64_t word = busy;
@@ -533,7 +537,9 @@ static bool take_overdue(struct parking *p, uint32_t i, mono_ns now, bool every_
     struct slot *slot = &p->slots[i];
     uint64_t word = atomic_load_explicit(&slot->word, memory_order_acquire);
     enum slot_state state = slot_word_state(word);
-    bool overdue = atomic_load_explicit(&p->deadlines[i], memory_order_relaxed) <= now;
+    mono_ns deadline =
+        slot_is_awaiting(state) ? DEADLINE_NO : atomic_load_explicit(&p->deadlines[i], memory_order_relaxed);
+    bool overdue = deadline <= now;
     if (!slot_is_parked(state) || !(overdue || (every_idle && state == SLOT_IDLE))) {
         return false;
     }

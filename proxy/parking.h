@@ -169,9 +169,9 @@ bool parking_is_ready(const struct parking *p, enum parking_source source);
 /* Whether parking_stop() was called. */
 bool parking_stopped(const struct parking *p);
 
-/* Parks C, which the caller owns, in PHASE until DEADLINE; the caller must have read its socket empty
- * (C->drained), but for phase AWAITING. Returns true when C is parked and no longer the caller's, false when
- * more bytes came meanwhile: read on. */
+/* Parks C, which the caller owns, in PHASE until DEADLINE, or up to 8 ms less; the caller must have read its
+ * socket empty (C->drained), but for phase AWAITING, which has no deadline (DEADLINE_NO). Returns true when C
+ * is parked and no longer the caller's, false when more bytes came meanwhile: read on. */
 must_check bool parking_park(struct parking *p, struct client *c, enum parking_phase phase, mono_ns deadline);
 
 /* From now on (WANTED) an event also comes when C's socket takes more bytes, or no longer. C is the caller's.

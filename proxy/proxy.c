@@ -6,6 +6,7 @@
 #include "common/config_change.h"
 #include "common/log.h"
 #include "common/net.h"
+#include "common/pages.h"
 #include "common/panic.h"
 #include "common/user.h"
 #include "healthd/admin_server.h"
@@ -311,7 +312,7 @@ static void undo(struct running_proxy *r)
     plans_delete(p->plans);
     depot_release(&p->requests);
     depot_release(&p->courses);
-    free(r);
+    pages_free(r, sizeof *r);
 }
 
 /* Puts CONFIG in force. */
@@ -333,14 +334,14 @@ static void discard_request(void *request)
 
 struct running_proxy *proxy_start(const struct config *config, struct proxy_error *error_)
 {
-    struct running_proxy *r = calloc(1, sizeof *r);
+    struct running_proxy *r = pages_new(sizeof *r);
     if (r == NULL) {
         startup_fail(error_, "out of memory");
         return NULL;
     }
     if (!make_plans(&r->proxy, config)) {
         startup_fail(error_, "out of memory");
-        free(r);
+        pages_free(r, sizeof *r);
         return NULL;
     }
     depot_init(&r->proxy.requests, discard_request);

@@ -47,7 +47,7 @@ struct upstream {
     uint32_t idle_max, life_ms;
     uint32_t trimmed_version; /* of the trimming thread: of the list when it last looked at all addresses */
     struct {
-        struct lock lock; /* must be held for what follows */
+        cache_aligned struct lock lock; /* must be held for what follows, in the same line */
         uint32_t count;
         struct upstream_idle *idle; /* the most recent one last */
     } shared;

@@ -5,13 +5,13 @@
 #include "proxy/watchdog.h"
 
 #include "common/condition.h"
+#include "common/pages.h"
 #include "common/panic.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
 /* Fresh pages of zeros are watches that are off. */
@@ -133,13 +133,11 @@ struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count)
         return NULL;
     }
     w->count = count;
-    void *watches = mmap(NULL, count * sizeof *w->watches, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (watches == MAP_FAILED) {
+    w->watches = pages_new(count * sizeof *w->watches);
+    if (w->watches == NULL) {
         free(w);
         return NULL;
     }
-    w->watches = watches;
     w->sleepers = sleepers;
     for (uint32_t i = 0; i < sleepers; i++) {
         MUST(sem_init(&w->watches[i].alarm, 0, 0) == 0);
@@ -148,7 +146,7 @@ struct watchdog *watchdog_start(uint32_t sleepers, uint32_t count)
     MUST_0(pthread_mutex_init(&w->mutex, NULL));
     int failure = pthread_create(&w->thread, NULL, watchdog_main, w);
     if (failure != 0) {
-        munmap(w->watches, w->count * sizeof *w->watches);
+        pages_free(w->watches, w->count * sizeof *w->watches);
         free(w);
         errno = failure;
         return NULL;
@@ -171,7 +169,7 @@ void watchdog_stop(struct watchdog *w)
     for (uint32_t i = 0; i < w->sleepers; i++) {
         sem_destroy(&w->watches[i].alarm);
     }
-    munmap(w->watches, w->count * sizeof *w->watches);
+    pages_free(w->watches, w->count * sizeof *w->watches);
     free(w);
 }
 

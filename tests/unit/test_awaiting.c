@@ -22,7 +22,7 @@ static struct scene begin(void)
 {
     struct scene s = {.parking = parking_new(4, 0)};
     int ends[2];
-    s.peer = admit(s.parking, FOREVER);
+    s.peer = admit(s.parking, 100 * NS_PER_MS);
     script_say(s.peer, "request");
     s.client = take(s.parking);
     drain(s.client);
@@ -74,6 +74,27 @@ START_TEST(an_answer_takes_its_client)
     ck_assert(parking_is_ready(s.parking, PARKING_ALL));
     ck_assert_ptr_eq(look(s.parking, _i), s.client);
     ck_assert(s.client->drained && !s.client->gone && !s.client->ended);
+    finish(&s);
+}
+END_TEST
+
+static void count_taken(void *owner, struct client *c, enum parking_phase phase)
+{
+    ck_assert_int_eq(phase, PARKING_AWAITING);
+    ck_assert_ptr_eq(c->course, some_course);
+    ++*(int *)owner;
+}
+
+/* What bounds the wait is the watch, not the deadline that the connection had before. At the end all go. */
+START_TEST(who_waits_for_a_backend_is_not_overdue)
+{
+    struct scene s = begin();
+    int taken = 0;
+    ck_assert(park(&s));
+    parking_sweep(s.parking, 1000 * NS_PER_MS, true, count_taken, &taken);
+    ck_assert_int_eq(taken, 0);
+    parking_sweep(s.parking, FOREVER, false, count_taken, &taken);
+    ck_assert_int_eq(taken, 1);
     finish(&s);
 }
 END_TEST
@@ -226,6 +247,7 @@ int main(void)
     Suite *suite = suite_create("awaiting");
     TCase *all = tcase_create("awaiting");
     tcase_add_loop_test(all, an_answer_takes_its_client, PARKING_ALL, PARKING_ANSWERS + 1);
+    tcase_add_test(all, who_waits_for_a_backend_is_not_overdue);
     tcase_add_test(all, who_looks_for_answers_only_gets_no_request);
     tcase_add_test(all, who_takes_clients_only_loses_no_answer);
     tcase_add_test(all, an_answer_that_comes_before_the_parking_is_not_lost);

@@ -74,18 +74,44 @@ END_TEST
 START_TEST(the_sweep_leaves_busy_ones_alone)
 {
     struct parking *p = parking_new(8, 0);
-    int peer = admit(p, 100);
+    int peer = admit(p, 100 * NS_PER_MS);
     script_say(peer, "x");
     struct client *c = take(p);
-    ck_assert_int_eq(sweep(p, 1000, true), 0);
+    ck_assert_int_eq(sweep(p, 1000 * NS_PER_MS, true), 0);
     script_say(peer, "y");
     ck_assert_ptr_null(take_event(p)); /* AGAIN */
-    ck_assert_int_eq(sweep(p, 1000, true), 0);
-    ck_assert(!parking_park(p, c, PARKING_IDLE, 5000));
+    ck_assert_int_eq(sweep(p, 1000 * NS_PER_MS, true), 0);
+    ck_assert(!parking_park(p, c, PARKING_IDLE, 5000 * NS_PER_MS));
     drain(c);
-    ck_assert(parking_park(p, c, PARKING_IDLE, 5000));
-    ck_assert_int_eq(sweep(p, 1000, false), 0);
-    ck_assert_int_eq(sweep(p, 5001, false), 1);
+    ck_assert(parking_park(p, c, PARKING_IDLE, 5000 * NS_PER_MS));
+    ck_assert_int_eq(sweep(p, 1000 * NS_PER_MS, false), 0);
+    ck_assert_int_eq(sweep(p, 5001 * NS_PER_MS, false), 1);
+    close(peer);
+    parking_delete(p);
+}
+END_TEST
+
+/* Each parking moves the deadline by a moment: it may stay behind, but by 8 ms at the most. */
+START_TEST(a_deadline_is_never_late_and_hardly_early)
+{
+    struct parking *p = parking_new(8, 0);
+    int peer = admit(p, 100 * NS_PER_MS);
+    mono_ns deadline = 0;
+    for (int i = 1; i <= 30; i++) {
+        deadline = (100 + i) * NS_PER_MS;
+        script_say(peer, "x");
+        struct client *c = take(p);
+        drain(c);
+        ck_assert(parking_park(p, c, PARKING_IDLE, deadline));
+        ck_assert_int_eq(sweep(p, deadline - 8 * NS_PER_MS - 1, false), 0);
+    }
+    ck_assert_int_eq(sweep(p, deadline, false), 1);
+    peer = (close(peer), admit(p, 100 * NS_PER_MS));
+    script_say(peer, "x");
+    struct client *c = take(p);
+    drain(c);
+    ck_assert(parking_park(p, c, PARKING_IDLE, 99 * NS_PER_MS)); /* an earlier one counts */
+    ck_assert_int_eq(sweep(p, 99 * NS_PER_MS, false), 1);
     close(peer);
     parking_delete(p);
 }
@@ -374,6 +400,7 @@ int main(void)
     TCase *sweeping = tcase_create("sweep");
     tcase_add_test(sweeping, the_sweep_takes_what_is_overdue);
     tcase_add_test(sweeping, the_sweep_leaves_busy_ones_alone);
+    tcase_add_test(sweeping, a_deadline_is_never_late_and_hardly_early);
     tcase_add_test(sweeping, a_drain_takes_every_idle_one_and_no_other);
     tcase_add_test(sweeping, what_the_sweep_takes_may_be_parked_again);
     tcase_add_test(sweeping, requeue_makes_the_event_again);

@@ -130,6 +130,26 @@ START_TEST(a_plan_that_is_held_stays)
 }
 END_TEST
 
+/* Whose readers pin and unpin does not matter, only how often. */
+START_TEST(a_plan_that_is_pinned_stays)
+{
+    struct plan *first = make("a", NULL, 0);
+    struct plans *plans = plans_new(first, 2);
+    plan_pin(first, 0);
+    plan_pin(first, 1);
+    plan_pin(first, PLAN_SHARDS);
+    struct plan *second = make("b", first, plans_sweep(plans));
+    plans_publish(plans, second);
+    for (uint32_t reader = 3; reader > 0; reader--) {
+        ck_assert_uint_eq(plans_sweep(plans), 3);
+        plan_unpin(first, reader);
+    }
+    ck_assert_uint_eq(plans_sweep(plans), 2);
+    ck_assert_uint_eq(plans_waiting(plans), 0);
+    plans_delete(plans);
+}
+END_TEST
+
 START_TEST(two_may_be_held)
 {
     struct plan *first = make("a", NULL, 0);
@@ -227,6 +247,7 @@ int main(void)
     tcase_add_test(all, slots_may_run_out);
     tcase_add_test(all, the_largest_head_is_remembered);
     tcase_add_test(all, a_plan_that_is_held_stays);
+    tcase_add_test(all, a_plan_that_is_pinned_stays);
     tcase_add_test(all, two_may_be_held);
     tcase_add_test(all, nobody_reads_a_freed_plan);
     suite_add_tcase(suite, all);
