@@ -185,6 +185,7 @@ static void before_wait(void *owner)
 static void spare_cancellation_points(void)
 {
     MUST_0(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL));
+    /* Harmless where cancelling is disabled. NOLINTNEXTLINE(concurrency-thread-canceltype-asynchronous) */
     MUST_0(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL));
 }
 
