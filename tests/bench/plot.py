@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The ratios of all rows as one picture, drawn by gnuplot. The same results give the same bytes."""
-import statistics
 import subprocess
 
-from report import failures
+from report import ratio
 
 # What of a row is drawn, and on which side of 1 the first proxy is the better one.
 PANELS = {
@@ -12,14 +11,6 @@ PANELS = {
     "rps": "requests/s (more is better)",
 }
 COLOURS = ("#1b6ca8", "#e08e0b", "#4f9d4f", "#8e5aa8")
-
-
-def ratio(mine, other, key):
-    """None where there is nothing to compare."""
-    if failures(mine) or failures(other) or key not in mine[0] or key not in other[0]:
-        return None
-    below = statistics.median(sample[key] for sample in other)
-    return statistics.median(sample[key] for sample in mine) / below if below else None
 
 
 def panel_rows(results, key):

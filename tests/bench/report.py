@@ -26,7 +26,8 @@ HOW_TO_READ = """\
 - The rounds are interleaved: each proxy has its turn in every round, in an order that rotates, so that a
   slow minute of the machine hits all of them. A figure is the median of the rounds; the smallest and
   largest stand in brackets.
-- A ratio is the first proxy's median divided by the other's. For requests/s more is better; for all else,
+- A ratio is the first proxy's figure divided by the other's in the same round, and of these the median: a
+  machine that gets slower from round to round does so for both. For requests/s more is better; for all else,
   less.
 - CPU per request is the kernel's own account of the proxy's whole process tree (each process's CPU clock,
   in nanoseconds, threads that ended included), divided by the answers the clients got. It is the steadiest
@@ -65,10 +66,16 @@ def failures(samples):
 
 
 def ratio(mine, other, key):
-    if failures(mine) or failures(other):
-        return "-"
-    below = statistics.median(sample[key] for sample in other)
-    return f"{statistics.median(sample[key] for sample in mine) / below:.2f}" if below else "-"
+    """The median of the rounds' own ratios: a machine that gets slower meanwhile does so for both. None where
+    there is nothing to compare."""
+    if failures(mine) or failures(other) or key not in mine[0] or not all(sample.get(key) for sample in other):
+        return None
+    return statistics.median(ours[key] / theirs[key] for ours, theirs in zip(mine, other))
+
+
+def ratio_cell(mine, other, key):
+    value = ratio(mine, other, key)
+    return "-" if value is None else f"{value:.2f}"
 
 
 def row_table(results):
@@ -82,7 +89,7 @@ def row_table(results):
         if key in good:
             cells = ["FAILED" if failures(samples) else cell(samples, key, digits)
                      for samples in results.values()]
-            ratios = [ratio(results[first], results[name], key) for name in names[1:]]
+            ratios = [ratio_cell(results[first], results[name], key) for name in names[1:]]
             lines.append([label, *cells, *ratios])
     return header, lines or [["all", *("FAILED" for _ in names), *("-" for _ in names[1:])]]
 

@@ -10,6 +10,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import calls
 import hotspots
 import plot
+import report
 
 STRACE = """\
 % time     seconds  usecs/call     calls    errors syscall
@@ -51,6 +52,12 @@ class Picture(unittest.TestCase):
     def test_ratios_of_the_first_to_each_peer(self):
         results = {"row": {"holdfast": sample(rps=30), "one": sample(rps=20), "two": sample(rps=60)}}
         self.assertEqual(plot.panel_rows(results, "rps"), [("row", [1.5, 0.5])])
+
+    def test_a_ratio_is_taken_within_a_round(self):
+        mine = [{"wrong": "", "us": us} for us in (10, 20, 30)]
+        other = [{"wrong": "", "us": us} for us in (5, 5, 30)]
+        self.assertEqual(report.ratio(mine, other, "us"), 2)
+        self.assertIsNone(report.ratio(mine, [*other[:2], {"wrong": "", "us": 0}], "us"))
 
     def test_failed_peers_and_rows_without_the_figure_are_left_out(self):
         results = {"row": {"holdfast": sample(rps=30), "one": [{"wrong": "ended"}], "two": sample(rps=60)},
