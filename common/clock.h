@@ -14,21 +14,25 @@ typedef int64_t mono_ns; /* a point in time */
 #define NS_PER_S    INT64_C(1000000000)
 #define DEADLINE_NO INT64_MAX /* never */
 
+/* What CLOCK shows. */
+static inline mono_ns clock_read(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+}
+
 /* Now. Any thread; no system call (vDSO). */
 static inline mono_ns clock_mono(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+    return clock_read(CLOCK_MONOTONIC);
 }
 
 /* Now, as of the kernel's last tick, which is up to 10 ms ago (clock_gettime(2), CLOCK_MONOTONIC_COARSE): for
  * deadlines of seconds. It does not read the hardware, which takes most of the time of clock_mono(). */
 static inline mono_ns clock_mono_coarse(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec * NS_PER_S + t.tv_nsec;
+    return clock_read(CLOCK_MONOTONIC_COARSE);
 }
 
 /* The point MS milliseconds after NOW; MS is at least 0 and below 2^43. */

@@ -166,15 +166,19 @@ const struct plan *plans_current(const struct plans *p)
 }
 
 /* Pins are not part of the value. */
+static struct plan_pins *pins_of(const struct plan *plan, uint32_t reader)
+{
+    return &((struct plan *)plan)->pins[reader % PLAN_SHARDS];
+}
+
 void plan_pin(const struct plan *plan, uint32_t reader)
 {
-    _Atomic uint64_t *pinned = &((struct plan *)plan)->pins[reader % PLAN_SHARDS].pinned;
-    atomic_fetch_add_explicit(pinned, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&pins_of(plan, reader)->pinned, 1, memory_order_relaxed);
 }
 
 void plan_unpin(const struct plan *plan, uint32_t reader)
 {
-    atomic_fetch_add(&((struct plan *)plan)->pins[reader % PLAN_SHARDS].unpinned, 1);
+    atomic_fetch_add(&pins_of(plan, reader)->unpinned, 1);
 }
 
 static bool is_pinned(const struct plan *plan)

@@ -17,6 +17,13 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+/* How often a plan was pinned and unpinned by some of the readers: in lines apart, as each request writes
+ * here. */
+struct plan_pins {
+    cache_aligned _Atomic uint64_t pinned;
+    _Atomic uint64_t unpinned;
+};
+
 enum { PLAN_SHARDS = 16 };
 
 struct plan {
@@ -26,10 +33,7 @@ struct plan {
     uint8_t places[CONFIG_BACKENDS_MAX]; /* the other way: of each slot in MEMBERS, its I */
     uint32_t header_bytes_max;           /* the largest limits.header_bytes of this and all earlier plans */
     struct plan *older;                  /* of struct plans: the next one that waits to be freed */
-    struct {
-        cache_aligned _Atomic uint64_t pinned;
-        _Atomic uint64_t unpinned;
-    } pins[PLAN_SHARDS]; /* by reader: no line is written by all of them */
+    struct plan_pins pins[PLAN_SHARDS];  /* by reader, modulo; their sums count */
 };
 
 /* The backend in SLOT, which must be a member. */

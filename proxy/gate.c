@@ -102,13 +102,13 @@ static void under_pressure(struct gate *g, const struct gate_look *look)
     g->narrower_hold_ns -= look->elapsed_ns;
     bool slow = per_ms < g->limit; /* a connection takes more than a millisecond */
     /* What a trial is compared with: a look that is slow by chance would let any trial seem to pay. */
-    per_ms = per_ms > g->per_ms_mean ? per_ms : g->per_ms_mean;
+    double usual_per_ms = per_ms > g->per_ms_mean ? per_ms : g->per_ms_mean;
     /* Those that a failed trial let in may still be at work: more than they must be let in now. */
     uint32_t inside = look->inside > g->limit ? look->inside : g->limit;
     if (slow && inside < g->max && g->wider_hold_ns <= 0) {
-        begin_trial(g, GATE_WIDER, inside, inside * 2 < g->max ? inside * 2 : g->max, per_ms);
+        begin_trial(g, GATE_WIDER, inside, inside * 2 < g->max ? inside * 2 : g->max, usual_per_ms);
     } else if (g->limit > g->min && g->narrower_hold_ns <= 0) {
-        begin_trial(g, GATE_NARROWER, g->limit, g->limit / 2 > g->min ? g->limit / 2 : g->min, per_ms);
+        begin_trial(g, GATE_NARROWER, g->limit, g->limit / 2 > g->min ? g->limit / 2 : g->min, usual_per_ms);
     }
 }
 

@@ -160,8 +160,7 @@ static enum watch_cut wait_for_any(struct race *r)
         polls[i] = (struct pollfd){.fd = r->legs[i].dial.fd, .events = POLLOUT};
         until = deadline_earlier(until, r->legs[i].dial.until);
     }
-    struct watch_subject subject = attempt_subject(a, clock_mono());
-    subject.since = r->legs[0].since;
+    struct watch_subject subject = attempt_subject(a, r->legs[0].since);
     subject.may_leave = subject.may_leave && r->count == 1;
     watch_arm_for(a->worker_watch, polls[0].fd, DEADLINE_NO, &subject);
     poll(polls, r->count, deadline_poll_ms(until, clock_mono()));

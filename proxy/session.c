@@ -283,9 +283,9 @@ static bool read_proxy_header(struct session_worker *w, struct client *client)
     }
 }
 
-/* Reads until CLIENT's request is whole (true), or no more comes (false: it is parked or closed, and no
- * longer ours). */
-static bool read_request(struct session_worker *w, struct client *client)
+/* Reads until CLIENT's request is whole (true: *READY_AT_ says since when, or when its turn came), or no more
+ * comes (false: it is parked or closed, and no longer ours). */
+static bool read_request(struct session_worker *w, struct client *client, mono_ns *ready_at_)
 {
     struct parking *parking = w->exchange.proxy->parking;
     struct request_limits limits = limits_of(w);
@@ -294,7 +294,7 @@ static bool read_request(struct session_worker *w, struct client *client)
         return false;
     }
     if (client->request->stage == REQUEST_WHOLE) {
-        w->now = clock_mono();
+        *ready_at_ = clock_mono();
         return true; /* it was put back into the line */
     }
     if (request_is_untouched(client->request) && !read_more(w, client, &count)) {
@@ -302,8 +302,8 @@ static bool read_request(struct session_worker *w, struct client *client)
     }
     for (;;) {
         const struct http_offence *offence = NULL;
-        w->now = clock_mono();
-        switch (request_received(client->request, &limits, count, w->now, &offence)) {
+        *ready_at_ = clock_mono();
+        switch (request_received(client->request, &limits, count, *ready_at_, &offence)) {
         case REQUEST_READY:
             return true;
         case REQUEST_REFUSED:
@@ -393,13 +393,13 @@ static void hand_to_tunnel(struct session_worker *w, struct client *client)
 }
 
 /* Answers the request that CLIENT has whole, or says that it waited too long. */
-static enum exchange_end run_exchange(struct session_worker *w, struct client *client)
+static enum exchange_end run_exchange(struct session_worker *w, struct client *client, mono_ns ready_at)
 {
     if (w->late) {
         traffic_note(w->exchange.proxy->traffic, w->exchange.shard, TRAFFIC_WORKERS_BUSY);
         return exchange_refuse(&w->exchange, client, client->request, &http_offence_workers_busy);
     }
-    return exchange_run(&w->exchange, client, client->request, w->now);
+    return exchange_run(&w->exchange, client, client->request, ready_at);
 }
 
 /* After the exchange of CLIENT's request. True when the connection is still ours and may have another one. */
@@ -528,14 +528,15 @@ static void serve(struct session_worker *w, struct client *client)
         give_up(w, client);
         return;
     }
-    while (read_request(w, client)) {
+    mono_ns ready_at;
+    while (read_request(w, client, &ready_at)) {
         if (w->turns_away && !w->late) {
             client->yielded_at = clock_mono();
             session_put_back(w->exchange.proxy, client,
                              deadline_after_ms(client->yielded_at, config_of(w)->timeouts.client_write_ms));
             return;
         }
-        if (!after_exchange(w, client, run_exchange(w, client))) {
+        if (!after_exchange(w, client, run_exchange(w, client, ready_at))) {
             return;
         }
         if (!hold_plan(w)) {

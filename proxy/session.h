@@ -11,7 +11,6 @@
 struct session_worker {
     struct exchange exchange;
     struct spares spares;
-    mono_ns now;     /* when the last bytes of a request came, or its turn */
     bool left;       /* the client that was served waits for its backend now */
     bool turns_away; /* no request is served */
     bool late;       /* what is being read has waited for longer than queue_ms */

@@ -135,7 +135,9 @@ def look_into(description, needs, section):
             parser.error(f"{program} is not installed: apt-get install {package}")
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     build_tool("origin")
-    if proxy.name == "holdfast" and not options.binary:
+    if proxy.yardstick:
+        build_tool(proxy.name)
+    elif proxy.name == "holdfast" and not options.binary:
         build_holdfast()
     try:
         print(section(proxy, options.seconds))

@@ -5,8 +5,9 @@
  * two reads, two writes. For rows whose clients keep their connections and whose messages fit into a socket's
  * buffer.
  *
- *   usage: relay ADDRESS:PORT ORIGIN:PORT...      (IPv4; one thread for each CPU, with an epoll set of its
- * own)
+ *   usage: relay ADDRESS:PORT ORIGIN:PORT...
+ *
+ * IPv4 only. One thread for each CPU, with an epoll set of its own.
  */
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -31,19 +32,25 @@ static _Noreturn void die(const char *what)
     exit(1);
 }
 
+static _Noreturn void refuse(void)
+{
+    fputs("usage: relay ADDRESS:PORT ORIGIN:PORT...\n", stderr);
+    exit(2);
+}
+
 static struct sockaddr_in parse(const char *text)
 {
     struct sockaddr_in parsed = {.sin_family = AF_INET};
     char host[INET_ADDRSTRLEN];
     const char *colon = strrchr(text, ':');
     if (colon == NULL || (size_t)(colon - text) >= sizeof host) {
-        die(text);
+        refuse();
     }
     memcpy(host, text, (size_t)(colon - text));
     host[colon - text] = '\0';
     parsed.sin_port = htons((uint16_t)atoi(colon + 1));
     if (inet_pton(AF_INET, host, &parsed.sin_addr) != 1) {
-        die(text);
+        refuse();
     }
     return parsed;
 }
@@ -91,6 +98,7 @@ static int listen_beside_others(void)
 
 static void *relay(void *unused)
 {
+    (void)unused;
     int set = epoll_create1(EPOLL_CLOEXEC), listener = listen_beside_others();
     struct epoll_event events[BATCH] = {{.events = EPOLLIN, .data.u64 = UINT64_MAX}};
     char *piece = malloc(PIECE_BYTES);
@@ -114,7 +122,6 @@ static void *relay(void *unused)
             }
         }
     }
-    return unused;
 }
 
 int main(int argc, char **argv)
@@ -123,12 +130,11 @@ int main(int argc, char **argv)
         puts("relay 1");
         return 0;
     }
-    for (int i = 2; i < argc && i < ORIGINS_MAX + 2; i++) {
-        origins[origin_count++] = parse(argv[i]);
+    if (argc < 3 || argc > ORIGINS_MAX + 2) {
+        refuse();
     }
-    if (origin_count == 0) {
-        fputs("usage: relay ADDRESS:PORT ORIGIN:PORT...\n", stderr);
-        return 2;
+    for (int i = 2; i < argc; i++) {
+        origins[origin_count++] = parse(argv[i]);
     }
     address = parse(argv[1]);
     cpu_set_t cpus;
